@@ -1,0 +1,1 @@
+"""lakescore: batch machine learning on a data lake."""

@@ -1,0 +1,1 @@
+"""Configuration: what to run, validated before Spark starts. Pure Python."""
