@@ -132,3 +132,16 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean '{close[0]}'? known: {', '.join(known)}"
     return f"known: {', '.join(known) or 'none'}"
+
+
+class ConfigErrors(ConfigError):
+    """Several things wrong in the configuration, listed at once in `problems`."""
+
+    def __init__(self, problems: Iterable[ConfigError]) -> None:
+        self.problems = tuple(problems)
+        listed = "\n".join(str(problem) for problem in self.problems)
+        super().__init__(f"{len(self.problems)} problems in the configuration\n{listed}")
+
+
+class VersionUnreadable(LakescoreError):
+    """A pinned table version that can no longer be read: cleaned from the log, or vacuumed."""

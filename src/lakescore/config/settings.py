@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from lakescore.config.base import ConfigModel
 
@@ -25,30 +25,48 @@ class LakeSettings(ConfigModel):
 class RegistrySettings(ConfigModel):
     """The MLflow registry. Aliases and names are the registry's own."""
 
-    uri: str
+    uri: str = Field(description="MLflow registry URI, like sqlite:///lake/mlflow.db.")
     artifacts: str | None = Field(default=None, description="Where a local registry keeps files.")
-    experiment: str = "lakescore"
+    experiment: str = Field(default="lakescore", description="MLflow experiment of the runs.")
     model_prefix: str = Field(default="", description="Put before a workload's name.")
-    champion_alias: str = "champion"
-    challenger_alias: str = "challenger"
-    timeout_seconds: int = Field(default=30, ge=1)
+    champion_alias: str = Field(default="champion", description="The version that scores.")
+    challenger_alias: str = Field(default="challenger", description="The version trained last.")
+    timeout_seconds: int = Field(default=30, ge=1, description="Deadline of one call.")
+
+    @model_validator(mode="after")
+    def _aliases_differ(self) -> RegistrySettings:
+        if self.champion_alias == self.challenger_alias:
+            raise ValueError("champion_alias and challenger_alias must differ")
+        return self
 
 
 class SparkSettings(ConfigModel):
     """How to start a session where the platform has not started one."""
 
-    master: str | None = None
-    driver_memory: str = "1g"
-    shuffle_partitions: int | None = Field(default=None, ge=1)
-    delta_snapshot_partitions: int | None = Field(default=None, ge=1)
-    conf: dict[str, str] = {}
+    master: str | None = Field(default=None, description="Like local[*]; absent: the platform's.")
+    driver_memory: str = Field(default="1g", description="Heap of a session started here.")
+    shuffle_partitions: int | None = Field(default=None, ge=1, description="Absent: Spark's own.")
+    delta_snapshot_partitions: int | None = Field(
+        default=None, ge=1, description="Absent: Delta's own (50)."
+    )
+    conf: dict[str, str] = Field(default={}, description="Any further Spark settings.")
+
+    @field_validator("conf", mode="before")
+    @classmethod
+    def _values_are_text(cls, value: Any) -> Any:
+        """Spark takes text: ``false`` and ``8`` need no quotes."""
+        if not isinstance(value, dict):
+            return value
+        return {key: _as_text(item) for key, item in value.items()}
 
 
 class ScoringSettings(ConfigModel):
     """How batches are scored."""
 
     batch_rows: int = Field(default=65_536, ge=1, description="Rows in one Arrow batch.")
-    compile: Literal["auto", "always", "never"] = "auto"
+    compile: Literal["auto", "always", "never"] = Field(
+        default="auto", description="Compile trees for this host."
+    )
     compile_min_rows: int = Field(
         default=1_000_000, ge=0, description="`auto` compiles trees from this many rows on."
     )
@@ -57,10 +75,18 @@ class ScoringSettings(ConfigModel):
 class Settings(ConfigModel):
     """One environment: conf/base.yml, overlaid by conf/ENV.yml, overlaid by `--set`."""
 
-    platform: Literal["local", "spark-submit", "databricks"] = "local"
+    platform: Literal["local", "spark-submit", "databricks"] = Field(
+        default="local", description="Who starts Spark."
+    )
     lake: LakeSettings
     registry: RegistrySettings
     spark: SparkSettings = SparkSettings()
     scoring: ScoringSettings = ScoringSettings()
     runs: str = Field(description="Folder of run results and reports.")
     staging: str = Field(description="Folder for staged rows; emptied by each run.")
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, (int, float)) else value

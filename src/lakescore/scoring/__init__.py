@@ -1,1 +1,1 @@
-"""."""
+"""Runs models over rows: the model package, Arrow batches, Spark transforms."""

@@ -1,0 +1,432 @@
+"""The commands. Each opens the project, calls one workflow, and prints what it returned."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lakescore.cli.options import (
+    AsJson,
+    Conf,
+    Env,
+    Log,
+    LogFormat,
+    Name,
+    OptionalName,
+    Select,
+    Set,
+    default_env,
+    open_project,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+app = typer.Typer(
+    name="lakescore",
+    help="Batch machine learning on a data lake: pin, train, promote, score exactly once.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+log = logging.getLogger("lakescore.cli")
+
+_ENV = default_env()
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command; every failure becomes a message and an exit code."""
+    import click
+
+    from lakescore.errors import LakescoreError
+
+    try:
+        code = app(list(argv), standalone_mode=False, prog_name="lakescore")
+    except click.exceptions.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except KeyboardInterrupt:
+        typer.echo("interrupted; it is safe to run the same command again", err=True)
+        return 130
+    except LakescoreError as error:
+        from lakescore.cli.output import print_error
+
+        print_error(error)
+        return error.exit_code
+    except Exception as error:
+        if os.environ.get("LAKESCORE_DEBUG"):
+            raise
+        from lakescore.cli.output import print_unexpected
+
+        print_unexpected(error)
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        from lakescore.version import code_version
+
+        typer.echo(f"lakescore {code_version()}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    replay_december: Annotated[
+        bool, typer.Option("--replay-december", help="Land and score all 31 days one by one.")
+    ] = False,
+    env: Env = _ENV,
+    conf: Conf = None,
+    overrides: Set = None,
+    log_format: Log = LogFormat.TEXT,
+    as_json: AsJson = False,
+) -> None:
+    """Real flights, from raw files to scored rows in the lake."""
+    from lakescore.cli.output import print_demo
+    from lakescore.workflows.demo.demo import prepare_conf, run_demo
+
+    project = open_project(env, prepare_conf(conf), overrides, log_format)
+    spark = project.spark("demo")
+    results = run_demo(
+        spark, project.settings, project.workload("flight_delays"), replay_december=replay_december
+    )
+    print_demo(results, project.settings, as_json=as_json)
+
+
+@app.command()
+def init(
+    name: Annotated[str, typer.Argument(help="Name of the new workload.")],
+    source: Annotated[Path, typer.Option("--from", help="CSV, JSON, Parquet or ORC file.")],
+    label: Annotated[str, typer.Option(help="Column to predict.")],
+    key: Annotated[list[str], typer.Option(help="Column that identifies a row; repeat for more.")],
+    env: Env = _ENV,
+    conf: Conf = None,
+    overrides: Set = None,
+    log_format: Log = LogFormat.TEXT,
+    as_json: AsJson = False,
+) -> None:
+    """Ingest a file and write a workload for it."""
+    from lakescore.cli.output import print_result
+    from lakescore.workflows.init import init as workflow
+
+    target = conf or Path("conf")
+    project = open_project(env, conf if conf and conf.is_dir() else None, overrides, log_format)
+    result = workflow(
+        project.spark("init"),
+        project.settings,
+        name=name,
+        source=source,
+        label=label,
+        key=tuple(key),
+        conf=target,
+    )
+    print_result(result, as_json=as_json)
+
+
+@app.command()
+def doctor(
+    env: Env = _ENV,
+    conf: Conf = None,
+    overrides: Set = None,
+    log_format: Log = LogFormat.TEXT,
+    as_json: AsJson = False,
+) -> int:
+    """Check Python, Java, jars, configuration, lake and registry of this machine."""
+    from lakescore.cli.output import print_checks
+    from lakescore.workflows.doctor import examine
+
+    return print_checks(examine(env, conf, overrides or ()), as_json=as_json)
+
+
+@app.command()
+def validate(
+    name: OptionalName = None,
+    select: Select = None,
+    against_lake: Annotated[
+        bool, typer.Option("--against-lake", help="Resolve every expression in the real tables.")
+    ] = False,
+    env: Env = _ENV,
+    conf: Conf = None,
+    overrides: Set = None,
+    log_format: Log = LogFormat.TEXT,
+    as_json: AsJson = False,
+) -> None:
+    """Check workload files; without Spark unless --against-lake."""
+    from lakescore.cli.output import print_validated
+    from lakescore.workflows.validate import check_parameters, validate_against_lake
+
+    project = open_project(env, conf, overrides, log_format)
+    workloads = project.workloads(name, select)
+    for workload in workloads:
+        check_parameters(workload)
+    if against_lake:
+        spark = project.spark("validate")
+        for workload in workloads:
+            validate_against_lake(spark, project.settings, workload)
+    print_validated([workload.name for workload in workloads], as_json=as_json)
+
+
+@app.command()
+def plan(
+    name: Name,
+    env: Env = _ENV,
+    conf: Conf = None,
+    overrides: Set = None,
+    log_format: Log = LogFormat.TEXT,
+    as_json: AsJson = False,
+) -> None:
+    """What the next `score` would read, with which model, into which commit. Changes nothing."""
+    from lakescore.cli.output import print_plan
+    from lakescore.workflows.plan import plan_scoring
+
+    project = open_project(env, conf, overrides, log_format)
+    workload = project.workload(name)
+    print_plan(plan_scoring(project.spark("plan"), project.settings, workload), as_json=as_json)
+
+
+@app.command()
+def ingest(
+    table: Annotated[str, typer.Argument(help="Target table, like bronze.customers.")],
+    source: Annotated[
+        str, typer.Option("--from", help="Files (a path or glob), or hive:db.table.")
+    ],
+    file_format: Annotated[
+        str | None, typer.Option("--format", help="csv, json, parquet or orc; else by the ending.")
+    ] = None,
+    env: Env = _ENV,
+    conf: Conf = None,
+    overrides: Set = None,
+    log_format: Log = LogFormat.TEXT,
+    as_json: AsJson = False,
+) -> None:
+    """Copy new files or partitions into a Delta table, each exactly once."""
+    from lakescore.cli.output import print_result
+    from lakescore.workflows.ingest import ingest as workflow
+
+    project = open_project(env, conf, overrides, log_format)
+    spark = project.spark("ingest")
+    result = workflow(
+        spark, project.settings, table=table, source=source, file_format=file_format
+    )
+    print_result(result, as_json=as_json)
+
+
+@app.command()
+def train(
+    name: Name,
+    sample: Annotated[
+        float | None,
+        typer.Option(min=0.001, max=1, help="Share of rows for a quick try; never promoted."),
+    ] = None,
+    no_promote: Annotated[
+        bool, typer.Option("--no-promote", help="Leave promotion to `lakescore promote`.")
+    ] = False,
+    require_promotion: Annotated[
+        bool, typer.Option("--require-promotion", help="Exit 1 when the gate says no.")
+    ] = False,
+    env: Env = _ENV,
+    conf: Conf = None,
+    overrides: Set = None,
+    log_format: Log = LogFormat.TEXT,
+    as_json: AsJson = False,
+) -> int:
+    """Train the candidates, register the best as challenger, and promote it if it passes."""
+    from lakescore.cli.output import print_result
+    from lakescore.workflows.train import train as workflow
+
+    project = open_project(env, conf, overrides, log_format)
+    workload = project.workload(name)
+    result = workflow(
+        project.spark(f"train {name}"),
+        project.settings,
+        workload,
+        sample=sample,
+        promote=not no_promote and workload.promotion == "auto",
+    )
+    return print_result(result, as_json=as_json, require_promotion=require_promotion)
+
+
+@app.command()
+def promote(
+    name: Name,
+    version: Annotated[
+        str | None, typer.Option(help="Model version; the challenger when absent.")
+    ] = None,
+    require_promotion: Annotated[
+        bool, typer.Option("--require-promotion", help="Exit 1 when the gate says no.")
+    ] = False,
+    env: Env = _ENV,
+    conf: Conf = None,
+    overrides: Set = None,
+    log_format: Log = LogFormat.TEXT,
+    as_json: AsJson = False,
+) -> int:
+    """Run the gate on a registered model and, if it passes, move the champion alias."""
+    from lakescore.cli.output import print_result
+    from lakescore.workflows.promote import promote as workflow
+
+    project = open_project(env, conf, overrides, log_format)
+    workload = project.workload(name)
+    spark = project.spark(f"promote {name}")
+    result = workflow(spark, project.settings, workload, version=version)
+    return print_result(result, as_json=as_json, require_promotion=require_promotion)
+
+
+@app.command()
+def rollback(
+    name: Name,
+    env: Env = _ENV,
+    conf: Conf = None,
+    overrides: Set = None,
+    log_format: Log = LogFormat.TEXT,
+    as_json: AsJson = False,
+) -> None:
+    """Move the champion alias back to the version before."""
+    from lakescore.cli.output import print_result
+    from lakescore.workflows.rollback import rollback as workflow
+
+    project = open_project(env, conf, overrides, log_format)
+    print_result(workflow(project.settings, project.workload(name)), as_json=as_json)
+
+
+@app.command()
+def score(
+    name: OptionalName = None,
+    select: Select = None,
+    env: Env = _ENV,
+    conf: Conf = None,
+    overrides: Set = None,
+    log_format: Log = LogFormat.TEXT,
+    as_json: AsJson = False,
+) -> int:
+    """Score what has landed and is not yet scored, each row exactly once."""
+    from lakescore.cli.fleet import score_each
+    from lakescore.errors import UsageError
+
+    project = open_project(env, conf, overrides, log_format)
+    if name is None and select is None:
+        raise UsageError("name a workload, or several with --select", hint="lakescore status")
+    return score_each(project, project.workloads(name, select), as_json=as_json)
+
+
+@app.command()
+def adopt(
+    name: Name,
+    env: Env = _ENV,
+    conf: Conf = None,
+    overrides: Set = None,
+    log_format: Log = LogFormat.TEXT,
+    as_json: AsJson = False,
+) -> None:
+    """Register a model that exists without retraining it, after showing parity on real rows."""
+    from lakescore.cli.output import print_result
+    from lakescore.workflows.adopt import adopt as workflow
+
+    project = open_project(env, conf, overrides, log_format)
+    workload = project.workload(name)
+    print_result(
+        workflow(project.spark(f"adopt {name}"), project.settings, workload), as_json=as_json
+    )
+
+
+@app.command()
+def status(
+    name: OptionalName = None,
+    select: Select = None,
+    env: Env = _ENV,
+    conf: Conf = None,
+    overrides: Set = None,
+    log_format: Log = LogFormat.TEXT,
+    as_json: AsJson = False,
+) -> None:
+    """One line a workload: last run, rows, model version, age of the source."""
+    from lakescore.cli.output import print_status
+    from lakescore.workflows.status import status as workflow
+
+    project = open_project(env, conf, overrides, log_format)
+    workloads = project.workloads(name, select)
+    print_status(workflow(project.spark("status"), project.settings, workloads), as_json=as_json)
+
+
+@app.command()
+def history(
+    name: Name,
+    env: Env = _ENV,
+    conf: Conf = None,
+    overrides: Set = None,
+    log_format: Log = LogFormat.TEXT,
+    as_json: AsJson = False,
+) -> None:
+    """The runs of a workload, newest first."""
+    from lakescore.cli.output import print_history
+    from lakescore.workflows.run_result import read_results
+
+    project = open_project(env, conf, overrides, log_format)
+    results = read_results(project.settings.runs, project.workload(name).name)
+    print_history(list(reversed(results)), as_json=as_json)
+
+
+@app.command()
+def report(
+    name: Name,
+    run_id: Annotated[str | None, typer.Option("--run", help="A run; the newest otherwise.")] = None,
+    env: Env = _ENV,
+    conf: Conf = None,
+    overrides: Set = None,
+    log_format: Log = LogFormat.TEXT,
+    as_json: AsJson = False,
+) -> None:
+    """Print where the report of a run is (or the report itself as JSON)."""
+    from lakescore.workflows.reports import find_report
+
+    project = open_project(env, conf, overrides, log_format)
+    found = find_report(project.settings.runs, project.workload(name).name, run_id)
+    typer.echo(found.with_suffix(".json").read_text(encoding="utf-8") if as_json else str(found))
+
+
+@app.command()
+def preview(
+    name: Name,
+    rows: Annotated[int, typer.Option(min=1, max=200)] = 20,
+    env: Env = _ENV,
+    conf: Conf = None,
+    overrides: Set = None,
+    log_format: Log = LogFormat.TEXT,
+    as_json: AsJson = False,
+) -> None:
+    """Encoded rows beside their source columns, as a model sees them."""
+    from lakescore.cli.output import print_rows
+    from lakescore.workflows.preview import preview as workflow
+
+    project = open_project(env, conf, overrides, log_format)
+    workload = project.workload(name)
+    spark = project.spark("preview")
+    print_rows(workflow(spark, project.settings, workload, rows=rows), as_json=as_json)
+
+
+@app.command()
+def schema(
+    of: Annotated[
+        str, typer.Option(help="workload, settings, run-result or report.")
+    ] = "workload",
+    out: Annotated[Path | None, typer.Option(help="Write to a file instead of stdout.")] = None,
+) -> None:
+    """The JSON schema of a file, so that editors complete it."""
+    from lakescore.workflows.schemas import schema_text
+
+    text = schema_text(of)
+    if out is None:
+        typer.echo(text)
+    else:
+        out.write_text(text + "\n", encoding="utf-8")
+        typer.echo(str(out))

@@ -1,0 +1,91 @@
+"""The options that commands share, and what they open."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from lakescore.config.settings import Settings
+    from lakescore.config.workload import Workload
+
+
+class LogFormat(str, Enum):
+    """How progress is written to stderr."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+Name = Annotated[str, typer.Argument(help="The workload: conf/workloads/NAME.yml.")]
+OptionalName = Annotated[str | None, typer.Argument(help="The workload; all without a name.")]
+Select = Annotated[
+    str | None, typer.Option("--select", help="Several workloads: tag:nightly, or a glob.")
+]
+Env = Annotated[
+    str, typer.Option("--env", envvar="LAKESCORE_ENV", help="Environment: conf/ENV.yml.")
+]
+Conf = Annotated[
+    Path | None, typer.Option("--conf", envvar="LAKESCORE_CONF", help="Configuration folder.")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one key of workload or environment."),
+]
+Log = Annotated[LogFormat, typer.Option("--log-format", help="Progress on stderr.")]
+AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
+
+
+@dataclass(frozen=True)
+class Project:
+    """The configuration that one command works with, and the session it starts at need."""
+
+    conf: Path
+    settings: Settings
+    workload_overrides: dict[str, str] = field(default_factory=dict)
+
+    def workload(self, name: str) -> Workload:
+        from lakescore.config.loader import load_workload
+
+        return load_workload(self.conf, name, self.workload_overrides)
+
+    def workloads(self, name: str | None, select: str | None) -> list[Workload]:
+        from lakescore.config.loader import load_workloads
+        from lakescore.errors import UsageError
+
+        if name is not None and select is not None:
+            raise UsageError("name one workload or give --select, not both")
+        if name is not None:
+            return [self.workload(name)]
+        return load_workloads(self.conf, select, self.workload_overrides)
+
+    def spark(self, app_name: str) -> SparkSession:
+        from lakescore.session import spark_session
+
+        return spark_session(self.settings, f"lakescore {app_name}")
+
+
+def open_project(
+    env: str, conf: Path | None, overrides: Sequence[str] | None, log: LogFormat
+) -> Project:
+    """Read the environment and set up logging. Starts nothing."""
+    from lakescore.cli.logs import start_logging
+    from lakescore.config.loader import find_conf, load_settings, split_overrides
+
+    start_logging(log.value)
+    for_settings, for_workload = split_overrides(overrides or ())
+    folder = find_conf(conf)
+    return Project(folder, load_settings(folder, env, for_settings), for_workload)
+
+
+def default_env() -> str:
+    """Databricks clusters say so in their environment; anything else is local unless told."""
+    return "databricks" if "DATABRICKS_RUNTIME_VERSION" in os.environ else "local"

@@ -1,0 +1,188 @@
+"""The reference pages of the configuration, rendered from the models themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import date, timedelta
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from lakescore.config.base import ConfigModel, format_duration
+from lakescore.config.model_shape import branches, is_model
+from lakescore.config.refused import REFUSED_FUNCTIONS, Refusal
+from lakescore.config.settings import Settings
+from lakescore.config.workload import Workload
+
+_INTRO = {
+    "workload.md": """# Workload: conf/workloads/NAME.yml
+
+One model's life cycle, one file. With `model` it scores a model that exists; otherwise `label`,
+`features`, `split` and `candidates` train one. Every section not marked *required* may be left out.
+""",
+    "settings.md": """# Settings: conf/base.yml and conf/ENV.yml
+
+`conf/base.yml`, overlaid by `conf/ENV.yml` (`--env ENV`), overlaid by `--set key=value`. Mappings
+merge key by key, anything else is replaced. Setting one of `lake.root` and `lake.catalog` removes
+the other. A file that your `conf/` lacks is taken from the one that is shipped.
+
+`--set` reaches the workload too. The first part of the key decides: `spark.driver_memory=2g` is a
+setting, `promotion=auto` the workload's; the two share no key. An entry of a list is reached by its
+name or number: `candidates.lightgbm.num_leaves=31`. A value that begins with `[`, `{` or a quote is
+read as YAML.
+
+The files are plain YAML: only `true` and `false` are booleans, days stay text, and duplicate keys,
+tags (`!…`), anchors and aliases are refused. `${env:NAME}` takes a value from the environment; such
+values are secret and are shown as `***`. An unset one is an error.
+""",
+    "expressions.md": """# SQL expressions
+
+Any built-in Spark SQL expression over the columns of one row is allowed, if it gives the same value
+each time. That leaves out subqueries, aggregates, window functions (`OVER`), `*`, aliases,
+comments, session variables (`${…}`, `@…`) and functions called by a qualified name. Features see the
+source's columns and the context outputs; all other expressions only those of their own table. Names
+with other characters than letters, digits and `_` stand in backticks.
+
+`:as_of` is the day that a run is for, in `predictions.where` and `source.expectations`.
+""",
+}
+
+_SHORT_FORMS: Mapping[str, str] = {
+    "Source": "`key: id` is `key: [id]`.",
+    "Context": "`on: origin` is `on: {origin: origin}`, and so is a list; `latest` likewise.",
+    "Aggregate": "`{avg: delay, over: 1 hour}` is `{function: avg, column: delay, over: 1 hour}`.",
+    "Label": "`label: churned` and `{column: churned}` name a column; other text is an expression.",
+    "Feature": "`- age` is the column, `- name: expression` computes one, "
+    "`- name: {categorical: true}` says more; or one mapping of such pairs.",
+    "RandomSplit": "`split: random` takes the defaults.",
+    "TimeSplit": "Chosen by its keys; `kind` may be left out.",
+    "CandidateSpec": "`- prior` takes the defaults, `- lightgbm: {num_leaves: 31}` sets some.",
+}
+
+
+def reference_pages() -> dict[str, str]:
+    """File name -> Markdown of each generated page under docs/reference/."""
+    bodies = {
+        "workload.md": _model_sections(Workload),
+        "settings.md": _model_sections(Settings),
+        "expressions.md": _refused_functions(),
+    }
+    note = "<!-- Generated from the code; run `lakescore schema --markdown` to write it again. -->"
+    return {name: f"{note}\n{_INTRO[name]}\n{body}" for name, body in bodies.items()}
+
+
+def write_reference(folder: Path) -> list[Path]:
+    """Write the pages into `folder`; returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, text in reference_pages().items():
+        (folder / name).write_text(text, encoding="utf-8")
+        written.append(folder / name)
+    return written
+
+
+def _model_sections(top: type[ConfigModel]) -> str:
+    return "\n".join(_section(model, path) for model, path in _models(top, ""))
+
+
+def _models(model: type[ConfigModel], path: str) -> Iterator[tuple[type[ConfigModel], str]]:
+    """Every model below, in the order of the file, with the key that it stands under."""
+    yield model, path
+    for name, field in model.model_fields.items():
+        for below in _models_in(field.annotation):
+            yield from _models(below, f"{path}.{name}" if path else name)
+
+
+def _models_in(annotation: Any) -> Iterator[type[ConfigModel]]:
+    for one in branches(annotation):
+        if is_model(one):
+            yield one
+        else:
+            for argument in get_args(one):
+                yield from _models_in(argument)
+
+
+def _section(model: type[ConfigModel], path: str) -> str:
+    kind = model.model_fields.get("kind")
+    which = f", {kind.default}" if kind is not None else ""
+    heading = f"## `{path}`{which}\n\n" if path else ""
+    about = " ".join((model.__doc__ or "").split())
+    short = _SHORT_FORMS.get(model.__name__)
+    rows = [_row(name, field) for name, field in model.model_fields.items()]
+    table = "\n".join(["| key | value | default | |", "|---|---|---|---|", *rows])
+    return f"{heading}{about}\n\n{f'Short form: {short}' + chr(10) * 2 if short else ''}{table}\n"
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    default = "*required*" if field.is_required() else _default(field.default)
+    bounds = _bounds(field)
+    value = _value(field.annotation) + (f", {bounds}" if bounds else "")
+    return f"| `{name}` | {value} | {default} | {field.description or ''} |"
+
+
+def _default(value: Any) -> str:
+    if value is None or isinstance(value, ConfigModel) or value in ((), {}, ""):
+        return ""
+    if isinstance(value, timedelta):
+        return f"`{format_duration(value)}`"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _bounds(field: FieldInfo) -> str:
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    found = [
+        f"{sign} {getattr(limit, name):g}"
+        for limit in field.metadata
+        for name, sign in signs.items()
+        if getattr(limit, name, None) is not None
+    ]
+    return " and ".join(found)
+
+
+_NAMES: Mapping[Any, str] = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    timedelta: "duration, like `6 hours`",
+    date: "day, like `2013-09-30`",
+    Any: "anything",
+}
+
+
+def _value(annotation: Any) -> str:
+    """An annotation in the words of a person who writes YAML."""
+    found = list(dict.fromkeys(_one_value(one) for one in branches(annotation)))
+    return " or ".join(found)
+
+
+def _one_value(annotation: Any) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is tuple:
+        return f"list of {_value(arguments[0])}".replace("section", "sections")
+    if origin is dict:
+        return f"mapping to {_value(arguments[1])}".replace("section", "sections")
+    if is_model(annotation):
+        return "section below"
+    choices = arguments if origin is Literal else _choices(annotation)
+    return " or ".join(f"`{one}`" for one in choices) if choices else _NAMES[annotation]
+
+
+def _choices(annotation: Any) -> tuple[str, ...]:
+    is_enum = isinstance(annotation, type) and issubclass(annotation, Enum)
+    return tuple(one.value for one in annotation) if is_enum else ()
+
+
+def _refused_functions() -> str:
+    by_refusal: dict[Refusal, list[str]] = {}
+    for name, refused in REFUSED_FUNCTIONS.items():
+        by_refusal.setdefault(refused, []).append(f"`{name}`")
+    rows = [
+        f"| {refused.reason} | {', '.join(sorted(names))} | {refused.hint or ''} |"
+        for refused, names in by_refusal.items()
+    ]
+    lines = ["## Refused functions", "", "| it … | functions | instead |", "|---|---|---|", *rows]
+    extra = "All functions whose name begins with `ai_` are refused too, and `unix_timestamp()`"
+    return "\n".join([*lines, "", f"{extra} without a column.", ""])

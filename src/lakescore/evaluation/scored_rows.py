@@ -1,0 +1,177 @@
+"""Scored, labelled rows under fixed column names, checked in the pass that counts them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as F
+
+from lakescore.errors import (
+    ColumnMissing,
+    EmptyTable,
+    LakescoreError,
+    OneClassLabel,
+    did_you_mean,
+)
+from lakescore.evaluation.results import ALL_ROWS
+from lakescore.matrix import Task
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+#: The fixed column names.
+LABEL, SPLIT = "label", "split"
+
+
+def score_column(model: int) -> str:
+    """The column of the model at this position."""
+    return f"score_{model}"
+
+
+def require_columns(df: DataFrame, names: Sequence[str], what: str) -> None:
+    """Raises ColumnMissing for the first of `names` that `df` lacks."""
+    for name in names:
+        if name not in df.columns:
+            raise ColumnMissing(
+                f"{what} needs the column '{name}'", hint=did_you_mean(name, df.columns)
+            )
+
+
+def quoted(name: str) -> Column:
+    """The column of this very name, dots and backticks included."""
+    return F.col(f"`{name.replace('`', '``')}`")
+
+
+@dataclass(frozen=True)
+class ScoredRows:
+    """`frame` has `label`, `split` and one `score_<i>` a model (all doubles but the split)."""
+
+    frame: DataFrame
+    task: Task
+    models: tuple[str, ...]
+    splits: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        df: DataFrame,
+        *,
+        task: Task,
+        label: str,
+        scores: Mapping[str, str],
+        by: str | None = None,
+        splits: Sequence[str] = (),
+        keep: Mapping[str, Column] | None = None,
+    ) -> ScoredRows:
+        """Rows of `splits` (default: all with a split); `keep` adds columns. Raises ColumnMissing."""
+        named = [label, *scores.values(), *([] if by is None else [by])]
+        require_columns(df, named, "the evaluation")
+        split = F.lit(ALL_ROWS) if by is None else quoted(by).cast("string")
+        columns = {LABEL: quoted(label).cast("double"), SPLIT: split, **(keep or {})}
+        for position, name in enumerate(scores.values()):
+            # Adding zero makes -0.0 and 0.0 the same score.
+            columns[score_column(position)] = quoted(name).cast("double") + F.lit(0.0)
+        frame = df.select(*[column.alias(name) for name, column in columns.items()])
+        wanted = F.col(SPLIT).isin(list(splits)) if splits else F.col(SPLIT).isNotNull()
+        return cls(frame.where(wanted), task, tuple(scores), tuple(splits))
+
+    def totals(self, aggregates: Mapping[str, Column]) -> dict[str, dict[str, Any]]:
+        """Check every row and aggregate each split, in one pass: split -> name -> value.
+
+        Beside `aggregates` each split has `rows` and `label_sum`. Splits are in the order asked
+        for, or by name.
+        """
+        checks = {**self._label_checks(), **self._score_checks(), **aggregates}
+        columns = [column.alias(name) for name, column in checks.items()]
+        found = {
+            row[SPLIT]: row.asDict() for row in self.frame.groupBy(SPLIT).agg(*columns).collect()
+        }
+        order = self.splits or tuple(sorted(found))
+        _refuse_empty(order, found)
+        for split in order:
+            self._refuse_bad(split, found[split])
+        return {split: found[split] for split in order}
+
+    def _label_checks(self) -> dict[str, Column]:
+        label = F.col(LABEL)
+        checks = {
+            "rows": F.count(F.lit(1)),
+            "label_sum": F.sum(label),
+            "bad_label": _count(~_is_finite(label)),
+        }
+        if self.task is Task.BINARY:
+            checks["other_label"] = _count(~label.isin(0.0, 1.0))
+        return checks
+
+    def _score_checks(self) -> dict[str, Column]:
+        checks = {}
+        for position in range(len(self.models)):
+            score = F.col(score_column(position))
+            checks[f"bad_{position}"] = _count(~_is_finite(score))
+            if self.task is Task.BINARY:
+                checks[f"outside_{position}"] = _count((score < 0) | (score > 1))
+        return checks
+
+    def _refuse_bad(self, split: str, totals: Mapping[str, Any]) -> None:
+        rows = totals["rows"]
+        where = f"split '{split}'"
+        if totals["bad_label"]:
+            raise LakescoreError(
+                f"{totals['bad_label']} of {rows} labels are null, NaN or infinite",
+                where=where,
+                hint="evaluate labelled rows only: leave out those where the label is null",
+            )
+        for position, model in enumerate(self.models):
+            bad = totals[f"bad_{position}"]
+            if bad:
+                raise LakescoreError(
+                    f"{bad} of {rows} scores of model '{model}' are null, NaN or infinite",
+                    where=where,
+                    hint="score these rows with the model's own scorer and look at its inputs",
+                )
+        if self.task is Task.BINARY:
+            self._refuse_unfit_for_binary(where, totals)
+
+    def _refuse_unfit_for_binary(self, where: str, totals: Mapping[str, Any]) -> None:
+        rows, positives = totals["rows"], int(totals["label_sum"])
+        if totals["other_label"]:
+            raise LakescoreError(
+                f"{totals['other_label']} of {rows} labels are neither 0 nor 1",
+                where=where,
+                hint="a binary label is 0 or 1; for a number to predict, use task: regression",
+            )
+        for position, model in enumerate(self.models):
+            outside = totals[f"outside_{position}"]
+            if outside:
+                raise LakescoreError(
+                    f"{outside} of {rows} scores of model '{model}' are outside 0 to 1",
+                    where=where,
+                    hint="a binary model must give the probability of class 1",
+                )
+        if positives in (0, rows):
+            raise OneClassLabel(
+                f"the label has one class: {positives} positive of {rows} rows",
+                where=where,
+                hint="check the label's expression, or give the split more rows",
+            )
+
+
+def _is_finite(column: Column) -> Column:
+    return F.coalesce(F.abs(column) < F.lit(float("inf")), F.lit(False)) & ~F.isnan(column)
+
+
+def _count(condition: Column) -> Column:
+    return F.sum(condition.cast("long"))
+
+
+def _refuse_empty(wanted: Sequence[str], found: Mapping[str, Any]) -> None:
+    if not wanted:
+        raise EmptyTable("there are no rows to evaluate", hint="every split is empty")
+    empty = [split for split in wanted if split not in found]
+    if empty:
+        raise EmptyTable(
+            f"no rows to evaluate in split '{empty[0]}'",
+            hint=f"splits with rows: {', '.join(sorted(found)) or 'none'}",
+        )

@@ -1,0 +1,168 @@
+"""The model package: everything that a prediction needs, as data in one folder.
+
+    package.json        what the model is, and the SHA-256 of every other file
+    preprocessor.json   the fitted preprocessor
+    scorer/             the portable scorer
+
+Nothing in it is code and nothing is a pickle: loading a package runs nothing that it holds.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from lakescore.config.workload import Context, Feature, Source
+from lakescore.errors import LakescoreError, ModelBroken
+from lakescore.features.preprocessor import Preprocessor
+from lakescore.hashing import folder_hashes, json_sha256
+from lakescore.matrix import Task
+from lakescore.models import load_scorer, save_scorer
+from lakescore.models.base import Scorer
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+FORMAT = 1
+MANIFEST, PREPROCESSOR, SCORER = "package.json", "preprocessor.json", "scorer"
+
+
+@dataclass(frozen=True)
+class ModelPackage:
+    """A trained model with its feature definitions, fitted preprocessor and scorer.
+
+    `inputs` maps each feature column to its Spark type, as the SQL stage makes it; `training`
+    is what produced the model (pins, backend, seed), JSON-ready, for whoever asks later.
+    """
+
+    workload: str
+    task: Task
+    source: Source
+    contexts: Mapping[str, Context]
+    features: tuple[Feature, ...]
+    inputs: Mapping[str, str]
+    preprocessor: Preprocessor
+    scorer: Scorer
+    training: Mapping[str, Any] = field(default_factory=dict)
+    code_version: str = field(default_factory=lambda: version("lakescore"))
+
+    def predict(self, batch: pa.RecordBatch) -> npt.NDArray[np.float64]:
+        """Score feature columns (any order, others ignored); returns shape (rows,)."""
+        return self.scorer.predict(self.preprocessor.encode(batch))
+
+    def compile(self) -> None:
+        """Compile the scorer for this host, once, into the local cache."""
+        self.scorer.compile()
+
+    @cached_property
+    def sha256(self) -> str:
+        """What the package is known by; the same before saving and after loading."""
+        with tempfile.TemporaryDirectory(prefix="lakescore-") as folder:
+            return _write(self, Path(folder))
+
+    def save(self, folder: Path) -> str:
+        """Write the package into `folder` (made if need be, must be empty); returns its SHA-256."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise FileExistsError(f"{folder} is not empty")
+        return _write(self, folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> ModelPackage:
+        """Read what `save` wrote. Raises ModelBroken when truncated, altered or newer."""
+        manifest = _read_manifest(folder)
+        _check_files(folder, manifest["files"])
+        try:
+            package = _build(cls, folder, manifest)
+        except LakescoreError:
+            raise
+        except (ValidationError, ValueError, KeyError, TypeError, OSError) as error:
+            raise ModelBroken(
+                f"its description does not fit: {error}", where=str(folder)
+            ) from error
+        package.__dict__["sha256"] = manifest["sha256"]
+        return package
+
+
+def _write(package: ModelPackage, folder: Path) -> str:
+    (folder / PREPROCESSOR).write_text(package.preprocessor.to_json(), encoding="utf-8")
+    (folder / SCORER).mkdir()
+    save_scorer(package.scorer, folder / SCORER)
+    manifest = _describe(package) | {"files": folder_hashes(folder)}
+    manifest["sha256"] = json_sha256(manifest)
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
+    return str(manifest["sha256"])
+
+
+def _describe(package: ModelPackage) -> dict[str, Any]:
+    contexts = {name: spec.model_dump(mode="json") for name, spec in package.contexts.items()}
+    binary = package.task is Task.BINARY
+    return {
+        "format": FORMAT,
+        "workload": package.workload,
+        "task": package.task.value,
+        "source": package.source.model_dump(mode="json"),
+        "context": contexts,
+        "features": [feature.model_dump(mode="json") for feature in package.features],
+        "inputs": [[name, type_] for name, type_ in package.inputs.items()],
+        "output": {"type": "double", "is": "probability of class 1" if binary else "value"},
+        "training": dict(package.training),
+        "code_version": package.code_version,
+    }
+
+
+def _build(cls: type[ModelPackage], folder: Path, manifest: Mapping[str, Any]) -> ModelPackage:
+    contexts = {name: Context.model_validate(spec) for name, spec in manifest["context"].items()}
+    preprocessor = (folder / PREPROCESSOR).read_text(encoding="utf-8")
+    return cls(
+        workload=manifest["workload"],
+        task=Task(manifest["task"]),
+        source=Source.model_validate(manifest["source"]),
+        contexts=contexts,
+        features=tuple(Feature.model_validate(spec) for spec in manifest["features"]),
+        inputs={name: type_ for name, type_ in manifest["inputs"]},
+        preprocessor=Preprocessor.from_json(preprocessor),
+        scorer=load_scorer(folder / SCORER),
+        training=manifest["training"],
+        code_version=manifest["code_version"],
+    )
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        stated = manifest.pop("sha256")
+        format_ = manifest["format"]
+        files = manifest["files"]
+    except FileNotFoundError as error:
+        raise ModelBroken(f"no {MANIFEST}: not a model package", where=str(folder)) from error
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise ModelBroken("cannot be read: truncated or altered", where=str(path)) from error
+    if not isinstance(format_, int) or format_ > FORMAT:
+        raise ModelBroken(
+            f"written in format {format_}; this lakescore reads up to {FORMAT}",
+            where=str(path),
+            hint="upgrade lakescore",
+        )
+    if json_sha256(manifest) != stated or not isinstance(files, dict):
+        raise ModelBroken("was altered after it was saved", where=str(path))
+    return {**manifest, "sha256": stated}
+
+
+def _check_files(folder: Path, expected: Mapping[str, str]) -> None:
+    found = {name: sha for name, sha in folder_hashes(folder).items() if name != MANIFEST}
+    for name in sorted(expected.keys() | found.keys()):
+        if found.get(name) != expected.get(name):
+            state = "missing" if name not in found else "altered" if name in expected else "unknown"
+            raise ModelBroken(f"file {name} is {state}", where=str(folder))

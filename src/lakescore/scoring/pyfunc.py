@@ -1,0 +1,31 @@
+"""MLflow's loader module for model packages: what REST serving and `load_model` call.
+
+Holds no MLflow import: MLflow calls `_load_pyfunc` by name.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lakescore.arrow_types import batch_from_columns
+from lakescore.scoring.package import ModelPackage
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+class PackagedModel:
+    """A model package behind MLflow's `predict`."""
+
+    def __init__(self, package: ModelPackage) -> None:
+        self.package = package
+
+    def predict(self, model_input: Any, params: Any = None) -> npt.NDArray[np.float64]:
+        """Score a pandas frame of feature columns; the same doubles as the batch path."""
+        return self.package.predict(batch_from_columns(model_input, self.package.inputs))
+
+
+def _load_pyfunc(data_path: str) -> PackagedModel:
+    return PackagedModel(ModelPackage.load(Path(data_path)))

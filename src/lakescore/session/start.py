@@ -1,0 +1,200 @@
+"""A session for a run: the platform's own where there is one, a lean local one otherwise."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lakescore.config.settings import Settings
+from lakescore.errors import EnvironmentProblem
+from lakescore.session.jars import DELTA, ensure_jars, needed_jars, spark_home, spark_line
+from lakescore.session.java import find_java
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+#: What makes the same SQL give the same rows on every platform.
+PINS = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "false"}
+
+DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
+DELTA_CATALOG = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
+_DELTA_CONF = {
+    "spark.sql.extensions": DELTA_EXTENSION,
+    "spark.sql.catalog.spark_catalog": DELTA_CATALOG,
+}
+
+_QUIET_LOG = Path(__file__).with_name("log4j2.properties")
+
+
+def spark_session(settings: Settings, app_name: str) -> SparkSession:
+    """Return the session that a run uses, pinned to UTC and non-ANSI SQL.
+
+    databricks: the platform's session, with nothing else set. spark-submit: what spark-submit
+    gives, with Delta's SQL settings. local: an active session when it has Delta, else a new one.
+    Raises EnvironmentProblem when Java, jars or Delta are missing.
+    """
+    if settings.platform == "databricks":
+        session = _active_session() or _builder(app_name, {}).getOrCreate()
+    elif settings.platform == "spark-submit":
+        session = _submitted_session(settings, app_name)
+    else:
+        session = _local_session(settings, app_name)
+    pin_session(session)
+    return session
+
+
+def pin_session(spark: SparkSession) -> None:
+    """Set what every run pins on a session that somebody else started."""
+    for key, value in PINS.items():
+        if spark.conf.get(key) != value:
+            spark.conf.set(key, value)
+
+
+def local_conf(settings: Settings) -> dict[str, str]:
+    """The lean settings of a session on one machine; `settings.spark.conf` comes last."""
+    spark = settings.spark
+    conf = {
+        **_shared_conf(settings),
+        "spark.driver.memory": spark.driver_memory,
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.shuffle.partitions": str(spark.shuffle_partitions or 4),
+        "spark.databricks.delta.snapshotPartitions": str(spark.delta_snapshot_partitions or 2),
+        "spark.sql.warehouse.dir": _warehouse(settings),
+        **spark.conf,
+    }
+    options = [f'"-Dlog4j2.configurationFile={_QUIET_LOG.as_uri()}"']
+    options.append(conf.get("spark.driver.extraJavaOptions", ""))
+    return conf | {"spark.driver.extraJavaOptions": " ".join(options).strip()}
+
+
+def _shared_conf(settings: Settings) -> dict[str, str]:
+    return {
+        **PINS,
+        **_DELTA_CONF,
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.execution.arrow.maxRecordsPerBatch": str(settings.scoring.batch_rows),
+        # A native crash in a Python worker then names the Python line.
+        "spark.python.worker.faulthandler.enabled": "true",
+    }
+
+
+def _warehouse(settings: Settings) -> str:
+    root = settings.lake.root or "."
+    if "://" in root:
+        return f"{root.rstrip('/')}/_lakescore/warehouse"
+    return str(Path(root).absolute() / "_lakescore" / "warehouse")
+
+
+def _local_session(settings: Settings, app_name: str) -> SparkSession:
+    session = _active_session()
+    if session is not None:
+        return _with_delta(session)
+    jars = ensure_jars(needed_jars())
+    conf = local_conf(settings)
+    given = [conf["spark.jars"]] if "spark.jars" in conf else []
+    conf["spark.jars"] = ",".join([*map(str, jars), *given])
+    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    if _jvm_is_up():
+        _add_to_driver(jars)
+    else:
+        os.environ["JAVA_HOME"] = str(find_java().home)
+        os.environ["SPARK_HOME"] = str(spark_home())
+    builder = _builder(app_name, conf).master(settings.spark.master or "local[*]")
+    return _with_delta(builder.getOrCreate())
+
+
+def _submitted_session(settings: Settings, app_name: str) -> SparkSession:
+    """Cluster sizes are spark-submit's and the cluster's: only SQL settings are set here."""
+    session = _active_session()
+    if session is not None:
+        return _with_delta(session)
+    conf = _shared_conf(settings) | settings.spark.conf
+    if settings.spark.shuffle_partitions:
+        conf["spark.sql.shuffle.partitions"] = str(settings.spark.shuffle_partitions)
+    if settings.spark.delta_snapshot_partitions:
+        conf["spark.databricks.delta.snapshotPartitions"] = str(
+            settings.spark.delta_snapshot_partitions
+        )
+    return _with_delta(_builder(app_name, _beside_submitted(conf)).getOrCreate())
+
+
+def _beside_submitted(conf: dict[str, str]) -> dict[str, str]:
+    """Keep the extensions that spark-submit names beside Delta's."""
+    from pyspark import SparkConf
+
+    given = SparkConf().get("spark.sql.extensions", "") or ""
+    names = [name for name in given.split(",") if name and name != DELTA_EXTENSION]
+    return conf | {"spark.sql.extensions": ",".join([*names, DELTA_EXTENSION])}
+
+
+def _builder(app_name: str, conf: dict[str, str]) -> SparkSession.Builder:
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.appName(app_name)
+    for key, value in conf.items():
+        builder = builder.config(key, value)
+    return builder
+
+
+def _active_session() -> SparkSession | None:
+    """The session of this thread, or the one that another thread of this process started."""
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    session = SparkSession.getActiveSession()
+    if session is None and SparkContext._active_spark_context is not None:
+        session = SparkSession.builder.getOrCreate()
+    return session
+
+
+def _with_delta(session: SparkSession) -> SparkSession:
+    if DELTA_EXTENSION in session.conf.get("spark.sql.extensions", "") and _loads(DELTA_EXTENSION):
+        return session
+    settings = "\n     ".join(f'.config("{key}", "{value}")' for key, value in _DELTA_CONF.items())
+    line = spark_line()
+    raise EnvironmentProblem(
+        "the Spark session at hand has no Delta Lake",
+        hint=f"stop it (spark.stop()) and lakescore starts its own, or build it with\n"
+        f'     .config("spark.jars.packages", "{DELTA.get(line, DELTA["3.5"])}")\n     {settings}',
+    )
+
+
+def _jvm_is_up() -> bool:
+    """spark-submit started the JVM, or an earlier session of this process did."""
+    from pyspark import SparkContext
+
+    return SparkContext._gateway is not None or "PYSPARK_GATEWAY_PORT" in os.environ
+
+
+def _add_to_driver(jars: list[Path]) -> None:
+    """Put jars on the class path of a JVM that is up already, where `spark.jars` comes too late."""
+    if _loads(DELTA_EXTENSION):
+        return
+    jvm = _gateway_jvm()
+    loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
+    for jar in jars:
+        loader.addURL(jvm.java.net.URL(jar.as_uri()))
+
+
+def _loads(java_class: str) -> bool:
+    from py4j.protocol import Py4JJavaError
+
+    jvm = _gateway_jvm()
+    loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
+    try:
+        loader.loadClass(java_class)
+    except Py4JJavaError:
+        return False
+    return True
+
+
+def _gateway_jvm() -> object:
+    from pyspark import SparkContext
+
+    SparkContext._ensure_initialized()
+    return SparkContext._jvm

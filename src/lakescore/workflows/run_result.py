@@ -1,0 +1,129 @@
+"""The run result: one JSON file a run that says what ran, on which rows, with which model."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lakescore.errors import LakescoreError
+
+
+class Status(str, Enum):
+    """How a run ended. All of these are results; a failed run has `FAILED` and an error."""
+
+    DONE = "DONE"
+    NOTHING_TO_DO = "NOTHING_TO_DO"
+    ALREADY_DONE = "ALREADY_DONE"
+    PROMOTED = "PROMOTED"
+    NOT_PROMOTED = "NOT_PROMOTED"
+    FAILED = "FAILED"
+
+
+class RunResult(BaseModel):
+    """What one run did. `lakescore schema --of run-result` publishes the schema of this file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: int = 1
+    run_id: str
+    workflow: str
+    workload: str
+    status: Status = Status.DONE
+    started_at: datetime
+    seconds: float = 0.0
+    code_version: str
+    command: str = ""
+    pins: list[dict[str, Any]] = Field(default=[], description="Every table and its version.")
+    counts: dict[str, int] = Field(default={}, description="Rows, by what became of them.")
+    model_version: str | None = None
+    metrics: dict[str, float] = {}
+    timings: dict[str, float] = Field(default={}, description="Seconds by phase.")
+    details: dict[str, Any] = {}
+    artefacts: dict[str, str] = {}
+    warnings: list[str] = []
+    error: str | None = None
+    next_command: str | None = None
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the time spent in the block to `timings[name]`, in seconds."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - started
+            self.timings[name] = round(self.timings.get(name, 0.0) + spent, 3)
+
+    def finish(self, status: Status, *, next_command: str | None = None) -> RunResult:
+        self.status = status
+        self.next_command = next_command
+        return self
+
+
+def new_run_id() -> str:
+    """Sortable by time and unique: ``20131201T060000Z-1f9c2a``."""
+    return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+@contextmanager
+def recorded_run(workflow: str, workload: str, folder: str, code_version: str) -> Iterator[RunResult]:
+    """Give a fresh result, and write it to `folder` however the block ends."""
+    result = RunResult(
+        run_id=new_run_id(),
+        workflow=workflow,
+        workload=workload,
+        started_at=datetime.now(timezone.utc),
+        code_version=code_version,
+    )
+    started = time.perf_counter()
+    try:
+        yield result
+    except LakescoreError as error:
+        result.status, result.error = Status.FAILED, str(error)
+        raise
+    except BaseException as error:
+        result.status, result.error = Status.FAILED, f"{type(error).__name__}: {error}"[:2000]
+        raise
+    finally:
+        result.seconds = round(time.perf_counter() - started, 3)
+        write_result(result, folder)
+
+
+def run_folder(folder: str, workload: str, run_id: str) -> Path:
+    return Path(folder) / workload / run_id
+
+
+def write_result(result: RunResult, folder: str) -> Path:
+    """Write `result.json` atomically into the run's own folder."""
+    target = run_folder(folder, result.workload, result.run_id)
+    target.mkdir(parents=True, exist_ok=True)
+    path = target / "result.json"
+    handle, temporary = tempfile.mkstemp(dir=target, suffix=".json")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(result.model_dump(mode="json"), file, indent=2)
+    Path(temporary).replace(path)
+    return path
+
+
+def read_results(folder: str, workload: str | None = None) -> list[RunResult]:
+    """All readable results, oldest first; of one workload, or of all."""
+    root = Path(folder)
+    paths = sorted(root.glob(f"{workload or '*'}/*/result.json"), key=lambda p: p.parent.name)
+    found = []
+    for path in paths:
+        try:
+            found.append(RunResult.model_validate_json(path.read_text(encoding="utf-8")))
+        except ValueError:
+            continue  # a newer format, or half-written by a dying disk: history goes on without
+    return found

@@ -1,0 +1,56 @@
+"""What every test may ask for: one Spark session for the whole run, and a lake of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lakescore.config.settings import LakeSettings, RegistrySettings, Settings, SparkSettings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def settings_under(root: Path) -> Settings:
+    """Local settings that keep everything under one folder."""
+    return Settings(
+        lake=LakeSettings(root=str(root / "lake")),
+        registry=RegistrySettings(
+            uri=f"sqlite:///{root / 'mlflow.db'}", artifacts=str(root / "mlflow-artifacts")
+        ),
+        spark=SparkSettings(
+            master="local[2]",
+            driver_memory="1g",
+            shuffle_partitions=2,
+            delta_snapshot_partitions=2,
+        ),
+        runs=str(root / "lake" / "_lakescore" / "runs"),
+        staging=str(root / "lake" / "_lakescore" / "staging"),
+    )
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """The one session of the run: started by lakescore itself, as a user's is."""
+    from lakescore.session import spark_session
+
+    session = spark_session(settings_under(tmp_path_factory.mktemp("spark")), "lakescore tests")
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def lake_root(tmp_path: Path) -> Path:
+    """The root folder of an empty lake."""
+    root = tmp_path / "lake"
+    root.mkdir()
+    return root
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Local settings of their own for one test: lake, registry, runs and staging."""
+    return settings_under(tmp_path)
