@@ -82,10 +82,11 @@ def _cast(batch: pa.RecordBatch, name: str, to: pa.DataType) -> pa.Array:
             f"the rows lack the column '{name}'", hint=f"they have: {', '.join(batch.schema.names)}"
         )
     array = batch.column(name)
-    text = pa.types.is_string(array.type) or pa.types.is_binary(array.type)
+    if array.type == to:
+        return array
+    if pa.types.is_string(array.type) or pa.types.is_binary(array.type):
+        raise TypeMismatch(f"the model takes {to}; it is {array.type}", where=f"column '{name}'")
     try:
-        if text and array.type != to:
-            raise pa.ArrowTypeError(f"it is {array.type}")
         return array.cast(to)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise TypeMismatch(

@@ -145,3 +145,7 @@ class ConfigErrors(ConfigError):
 
 class VersionUnreadable(LakescoreError):
     """A pinned table version that can no longer be read: cleaned from the log, or vacuumed."""
+
+
+class DuplicateKeys(LakescoreError):
+    """A lookup with several rows for one key: a join would double rows."""

@@ -506,7 +506,7 @@ def scoring_report() -> Report:
         ),
         scores=Histogram(
             edges=tuple(index / 20 for index in range(21)),
-            series=(HistogramSeries(name="scores", counts=bell(0.2, 0.03, 893, bins=20)),),
+            series=(HistogramSeries(name="rows", counts=bell(0.2, 0.03, 893, bins=20)),),
         ),
         timings=(Phase(name="plan", seconds=1.2), Phase(name="score and commit", seconds=4.9)),
     )

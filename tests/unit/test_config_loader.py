@@ -239,9 +239,17 @@ def test_an_override_of_an_entry_that_is_not_there_is_refused(conf):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("key: id", "keey: id", "churn.yml:2:28: source: unknown key 'keey'\n  -> did you mean 'key'?"),
+        (
+            "key: id",
+            "keey: id",
+            "churn.yml:2:28: source: unknown key 'keey'\n  -> did you mean 'key'?",
+        ),
         ("label:", "lable:", "churn.yml:3:1: unknown key 'lable'\n  -> did you mean 'label'?"),
-        ("{table: customers, key: id}", "customers", "2:9: source: must be a mapping of keys, found"),
+        (
+            "{table: customers, key: id}",
+            "customers",
+            "2:9: source: must be a mapping of keys, found",
+        ),
         ("table: customers", "table: 5", "2:17: source.table: must be text, found 5\n  -> put it"),
         ("key: id", "key: [id, ID]", "2:33: source.key: a column stands twice: id"),
         ("key: id", "key: []", "2:33: source.key: needs at least one entry, found a list"),
@@ -249,10 +257,18 @@ def test_an_override_of_an_entry_that_is_not_there_is_refused(conf):
         ("features: all", "features: some", "4:11: features: must be 'all', found 'some'"),
         ("features: all", "features: [a, a b]", "4:15: features[1]: must have only letters"),
         ("features: all", "features: [a, A]", "two features share a name: a"),
-        ("features: all", "features:\n  - x: {expresion: y}", "5:9: features[0].x: unknown key"),
+        (
+            "features: all",
+            "features:\n  - x: {expresion: y}",
+            "5:9: features[0]: unknown key 'expresion'\n  -> did you mean 'expression'?",
+        ),
         ("features: all", "features: {x: 1}", "4:15: features.x: must be text, found 1"),
         ("split: random", "split: {test: 2}", "5:15: split.test: must be at most 1, found 2"),
-        ("split: random", "split: {tset: 0.2}", "5:9: split: unknown key 'tset'\n  -> did you mean"),
+        (
+            "split: random",
+            "split: {tset: 0.2}",
+            "5:9: split: unknown key 'tset'\n  -> did you mean",
+        ),
         (
             "split: random",
             "split: {by: d, train_until: 20130930}",
@@ -275,7 +291,7 @@ def test_an_override_of_an_entry_that_is_not_there_is_refused(conf):
             "name: churn",
             "name: churn\ncontext: {a: {table: t, on: id, latest: x, known_at: k,"
             " lookback_window: 6 hrs}}",
-            "2:75: context.a.lookback_window: must be a whole number and a unit, like '6 hours'",
+            "2:74: context.a.lookback_window: must be a whole number and a unit, like '6 hours'",
         ),
         (
             "name: churn",
@@ -330,7 +346,7 @@ def test_refused_expressions_are_told_with_their_place(conf):
         "2 problems in the configuration",
         "churn.yml:6:12: features[1].noise: rand() gives another value each time it runs "
         "(character 1)",
-        "churn.yml:9:45: predictions.where: current_date depends on when the run starts "
+        "churn.yml:9:43: predictions.where: current_date depends on when the run starts "
         "(character 7)",
         "  -> write :as_of, the day that the run is for",
     ]

@@ -11,7 +11,7 @@ from datetime import date, datetime, timezone
 from itertools import pairwise
 from typing import TYPE_CHECKING, NoReturn
 
-from lakescore.config.refused import CLOCK_WORDS, REFUSED_WORDS, refusal
+from lakescore.config.refused import CLOCK_WORDS, REFUSED_FUNCTIONS, REFUSED_WORDS, refusal
 from lakescore.errors import ExpressionRefused
 
 if TYPE_CHECKING:
@@ -153,10 +153,10 @@ class _Check:
             return
         name = token.text.lower()
         hint = found.hint
-        if not called:
-            hint = f"for a column of that name write `{token.text}` in backticks"
-        elif "as_of" in self.params and name.startswith(("current_", "now")):
+        if "as_of" in self.params and found is REFUSED_FUNCTIONS["now"]:
             hint = "write :as_of, the day that the run is for"
+        elif not called:
+            hint = f"for a column of that name write `{token.text}` in backticks"
         self.refuse(f"{name}{'()' if called else ''} {found.reason}", token.start + 1, hint)
 
     def _clock_word(self, token: Token, before: Sequence[Token], after: str) -> None:
@@ -173,12 +173,12 @@ class _Check:
         """What can be told from the structure. Returns the columns."""
         from sqlglot import exp
 
-        if not isinstance(root, exp.Paren):
-            what = "has several values" if isinstance(root, exp.Tuple) else "is not an expression"
-            self.refuse(what, None, "write one SQL expression of the row's columns")
         nodes = list(root.walk())
         for node in nodes:
             self._node(node)
+        if not isinstance(root, exp.Paren):
+            what = "has several values" if isinstance(root, exp.Tuple) else "is not an expression"
+            self.refuse(what, None, "write one SQL expression of the row's columns")
         if len(self.arrows) > sum(isinstance(node, exp.Lambda) for node in nodes):
             self.refuse("-> stands outside a function that takes one", self.arrows[0], None)
         return frozenset(_top_name(node) for node in nodes if isinstance(node, exp.Column))

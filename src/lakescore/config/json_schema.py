@@ -161,11 +161,13 @@ def _candidate_forms() -> Schema:
 
 
 def _candidates(field: Schema) -> Schema:
-    return _either({**field, "items": {"$ref": "#/$defs/CandidateForms"}}, _TEXT)
+    listed = {**field, "items": {"$ref": "#/$defs/CandidateForms"}, "minItems": 1}
+    return _either(listed, _TEXT)
 
 
 def _static_or_dated() -> Schema:
     return {
+        "anyOf": [{"required": ["latest"]}, {"required": ["aggregates"]}],
         "if": {"required": ["static"], "properties": {"static": {"const": True}}},
         "then": {
             "not": {

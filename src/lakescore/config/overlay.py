@@ -124,16 +124,27 @@ def _replace_item(
     name, rest = path[0], path[1:]
     names = [_item_name(item) for item in items]
     if name.isdecimal() and int(name) < len(items):
-        index, inside = int(name), rest
+        index = int(name)
     elif name in names:
         index = names.index(name)
-        inside = ("parameters", *rest) if _is_spelled_out(items[index]) and rest else path
     else:
         known = [known for known in names if known]
         raise ConfigError(f"no entry '{name}'", where=str(origin), hint=did_you_mean(name, known))
     changed = list(items)
-    changed[index] = _replace(_as_mapping(items[index]), inside, value, origin)
+    changed[index] = value
+    if rest or name == names[index]:
+        changed[index] = _replace_inside(items[index], names[index], rest, value, origin)
     return Node(changed, tree.origin)
+
+
+def _replace_inside(
+    item: Node, known_as: str | None, rest: tuple[str, ...], value: Node, origin: Origin
+) -> Node:
+    """Below an entry of a list: in the body of `- name: body`, else in the entry itself."""
+    if isinstance(item.value, str):  # `- prior` is `- prior: {}`
+        item = Node({item.value: Entry(item.origin, Node(None, item.origin))}, item.origin)
+    is_pair = isinstance(item.value, dict) and known_as in item.value
+    return _replace(item, (str(known_as), *rest) if is_pair else rest, value, origin)
 
 
 def _item_name(item: Node) -> str | None:
@@ -143,14 +154,3 @@ def _item_name(item: Node) -> str | None:
             return str(item.value["name"].node.value)
         return next(iter(item.value)) if len(item.value) == 1 else None
     return item.value if isinstance(item.value, str) else None
-
-
-def _is_spelled_out(item: Node) -> bool:
-    return isinstance(item.value, dict) and "name" in item.value
-
-
-def _as_mapping(item: Node) -> Node:
-    """`lightgbm` as `{lightgbm: }`, to set parameters in."""
-    if isinstance(item.value, str):
-        return Node({item.value: Entry(item.origin, Node(None, item.origin))}, item.origin)
-    return item

@@ -38,10 +38,10 @@ _SENTENCES = {
     "string_too_long": "is too long",
 }
 _LIMITS = {
-    "greater_than_equal": ("must be at least {}", "ge"),
-    "greater_than": ("must be above {}", "gt"),
-    "less_than_equal": ("must be at most {}", "le"),
-    "less_than": ("must be below {}", "lt"),
+    "greater_than_equal": ("must be at least {:g}", "ge"),
+    "greater_than": ("must be above {:g}", "gt"),
+    "less_than_equal": ("must be at most {:g}", "le"),
+    "less_than": ("must be below {:g}", "lt"),
 }
 
 
@@ -54,8 +54,11 @@ def problems_of(error: ValidationError, model: type[BaseModel], tree: Node) -> l
     """Every failure, placed in the tree it came from, in the order of the file."""
     found: list[tuple[Origin, ConfigError]] = []
     missing: dict[Path, list[str]] = {}
-    for detail in error.errors(include_url=False):
+    details = error.errors(include_url=False)
+    for detail in details:
         loc = tuple(detail["loc"])
+        if detail["type"] == "too_short" and _is_broken_below(loc, details):
+            continue  # its entries are there, and said to be wrong
         if detail["type"] == "missing" and loc:
             missing.setdefault(loc[:-1], []).append(str(loc[-1]))
             continue
@@ -63,6 +66,11 @@ def problems_of(error: ValidationError, model: type[BaseModel], tree: Node) -> l
     found += [_missing(loc, names, tree) for loc, names in missing.items()]
     found.sort(key=lambda pair: (pair[0].line or 0, pair[0].column or 0))
     return [problem for _, problem in found]
+
+
+def _is_broken_below(loc: Path, details: Iterable[ErrorDetails]) -> bool:
+    depth = len(loc)
+    return any(len(one["loc"]) > depth and one["loc"][:depth] == loc for one in details)
 
 
 def _problem(

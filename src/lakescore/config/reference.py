@@ -39,11 +39,11 @@ values are secret and are shown as `***`. An unset one is an error.
 """,
     "expressions.md": """# SQL expressions
 
-Any built-in Spark SQL expression over the columns of one row is allowed, if it gives the same value
-each time. That leaves out subqueries, aggregates, window functions (`OVER`), `*`, aliases,
-comments, session variables (`${…}`, `@…`) and functions called by a qualified name. Features see the
-source's columns and the context outputs; all other expressions only those of their own table. Names
-with other characters than letters, digits and `_` stand in backticks.
+Any built-in Spark SQL expression over the columns of one row is allowed, if it gives the same
+value each time. That leaves out subqueries, aggregates, window functions (`OVER`), `*`, aliases,
+comments, session variables (`${…}`, `@…`) and functions called by a qualified name. Features see
+the source's columns and the context outputs; all other expressions only those of their own table.
+Names with other characters than letters, digits and `_` stand in backticks.
 
 `:as_of` is the day that a run is for, in `predictions.where` and `source.expectations`.
 """,

@@ -1,95 +1,95 @@
-"""Scores in descending order with running totals, over any number of rows.
+"""Ranks the scores of many models and groups of rows at once, over any number of rows.
 
-A window over all rows of a model would run in one task. Here each model's scores are cut into
-buckets at approximate quantiles; a window runs within each bucket, and the totals of the buckets
-above, a small table, are added. Where the cuts lie changes nothing but the balance of the work.
+A global sort or window would run in one task. Here each model's scores are cut into buckets at
+approximate quantiles; what lies in higher buckets is a small table of totals; and each bucket is
+ranked on its own, in executors. Where the cuts lie changes nothing but the balance of the work.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from pyspark import StorageLevel
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
+from lakescore.evaluation.ranked_bucket import COLUMNS, SUMS, RankedBucket, rank_bucket
+
 if TYPE_CHECKING:
     import numpy.typing as npt
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
-_TALLY = (
-    "dimension int, code int, model int, bucket int, score double, rows bigint, positives bigint"
-)
-_SERIES = ["dimension", "code", "model"]
-_BUCKET = [*_SERIES, "bucket"]
+    Batches = Iterator[pa.RecordBatch]
+
+_SERIES = ("dimension", "code", "model")
+_BUCKET = (*_SERIES, "bucket")
+_KEYS = "dimension int, code int, model int, bucket int"
+_TALLY = f"{_KEYS}, rows bigint, positives bigint, scores binary"
+_RANKED = f"{_KEYS}, groups binary, sums binary"
+_PART = np.dtype([("score", "<f8"), ("rows", "<i4"), ("positives", "<i4")])
 
 
-def rank_scores(
-    df: DataFrame,
-    *,
-    groups: Sequence[str],
-    label: str,
-    scores: Sequence[str],
-    cuts: Sequence[Sequence[float]],
-) -> DataFrame:
-    """Scored counts, each with all that lies at or above its score, equal scores included.
+@dataclass(frozen=True)
+class Ranking:
+    """What to rank. A series is (dimension, code, model): the rows where the int column
+    `groups[dimension]` holds `code` (null: in no series), with the scores of `scores[model]`.
 
-    A series is (dimension, code, model): the rows where the int column `groups[dimension]` holds
-    `code` (null: in no series), with the scores of `scores[model]`, cut at `cuts[model]`
-    (ascending). `label` holds 0.0 and 1.0. Gives `score`, `rows` and `positives` (one score may
-    come in several parts), `above_rows`, `above_positives`, and the series' `all_rows` and
-    `all_positives`.
+    cuts: for each model the ascending scores that bound its buckets. quantiles, intervals: how
+    finely `RankedBucket` groups the scores.
     """
-    tallied = df.select(*groups, label, *scores).mapInArrow(_tally(len(groups), cuts), _TALLY)
-    # One shuffle serves the windows and the totals of the buckets.
-    placed = tallied.repartition(*_BUCKET)
-    at_or_above = (
-        Window.partitionBy(*_BUCKET)
-        .orderBy(F.desc("score"))
-        .rangeBetween(Window.unboundedPreceding, Window.currentRow)
-    )
+
+    groups: tuple[str, ...]
+    label: str
+    scores: tuple[str, ...]
+    cuts: tuple[Sequence[float], ...]
+    quantiles: int = 1
+    intervals: int = 1
+
+
+def rank(df: DataFrame, ranking: Ranking) -> dict[tuple[int, int, int], RankedBucket]:
+    """The ranked scores of each series. Labels hold 0.0 and 1.0, scores are finite.
+
+    Reads `df` once. The driver gets at most `quantiles + intervals + buckets` groups a series.
+    """
+    columns = [*ranking.groups, ranking.label, *ranking.scores]
+    tally = partial(_tally, len(ranking.groups), [np.asarray(cut) for cut in ranking.cuts])
+    placed = df.select(*columns).mapInArrow(tally, _TALLY).repartition(*_BUCKET)
+    placed = placed.persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        rows = _ranked(placed, ranking).collect()
+    finally:
+        placed.unpersist()
+    found: dict[tuple[int, int, int], list[Any]] = {}
+    for row in sorted(rows, key=itemgetter("bucket"), reverse=True):
+        found.setdefault((row["dimension"], row["code"], row["model"]), []).append(row)
+    return {series: _joined(parts) for series, parts in found.items()}
+
+
+def _joined(parts: Sequence[Any]) -> RankedBucket:
+    groups = [np.frombuffer(part["groups"]).reshape(-1, len(COLUMNS)) for part in parts]
+    sums = [np.frombuffer(part["sums"]) for part in parts]
+    return RankedBucket(np.concatenate(groups), np.sum(sums, axis=0))
+
+
+def _ranked(placed: DataFrame, ranking: Ranking) -> DataFrame:
     same_bucket = [F.col(name) == F.col(f"of_{name}") for name in _BUCKET]
     return (
-        placed.withColumn("within_rows", F.sum("rows").over(at_or_above))
-        .withColumn("within_positives", F.sum("positives").over(at_or_above))
-        .join(F.broadcast(_bucket_offsets(placed)), same_bucket)
-        .withColumn("above_rows", F.col("within_rows") + F.col("before_rows"))
-        .withColumn("above_positives", F.col("within_positives") + F.col("before_positives"))
+        placed.join(F.broadcast(_offsets(placed)), same_bucket)
+        .sortWithinPartitions(*_BUCKET)
+        .select(*_BUCKET, "scores", "before_rows", "before_positives", "all_rows")
+        .mapInArrow(partial(_rank_buckets, ranking.quantiles, ranking.intervals), _RANKED)
     )
 
 
-def rank_sums() -> dict[str, Column]:
-    """Aggregates over ranked scores, all of them sums, for the metrics that depend on the order.
-
-    `not_below` counts the pairs of a positive and a negative where the positive scores at least
-    as high, `not_above` those where it scores at most as high: see `roc_auc`. `steps` adds the
-    precision at each positive, equal scores taken together: average precision x positives.
-    """
-    rows, positives = F.col("rows"), F.col("positives")
-    above_rows, above_positives = F.col("above_rows"), F.col("above_positives")
-    return {
-        "rows": F.sum(rows),
-        "positives": F.sum(positives),
-        "score_sum": F.sum(F.col("score") * rows),
-        "not_below": F.sum((rows - positives) * above_positives.cast("double")),
-        "not_above": F.sum(positives * (above_rows - above_positives).cast("double")),
-        "steps": F.sum(positives * above_positives / above_rows),
-    }
-
-
-def roc_auc(not_below: float, not_above: float, pairs: float) -> float:
-    """The area under the ROC curve: the share of pairs in the right order, ties counting half.
-
-    With ties in both counts: wins + ties/2 = (not_below + pairs - not_above) / 2, the
-    Mann-Whitney statistic (Hanley & McNeil, Radiology 143, 1982).
-    """
-    return (not_below + pairs - not_above) / 2 / pairs
-
-
-def _bucket_offsets(placed: DataFrame) -> DataFrame:
-    """The totals of each series, and of its buckets with higher scores."""
+def _offsets(placed: DataFrame) -> DataFrame:
+    """For each bucket the totals of its series, and of the buckets with higher scores."""
     series = Window.partitionBy(*_SERIES)
     higher = series.orderBy(F.desc("bucket")).rowsBetween(Window.unboundedPreceding, -1)
     totals = placed.groupBy(*_BUCKET).agg(
@@ -101,52 +101,85 @@ def _bucket_offsets(placed: DataFrame) -> DataFrame:
         F.coalesce(F.sum("bucket_rows").over(higher), F.lit(0)).alias("before_rows"),
         F.coalesce(F.sum("bucket_positives").over(higher), F.lit(0)).alias("before_positives"),
         F.sum("bucket_rows").over(series).alias("all_rows"),
-        F.sum("bucket_positives").over(series).alias("all_positives"),
     )
 
 
-def _tally(
-    dimensions: int, cuts: Sequence[Sequence[float]]
-) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """Rows -> distinct scores of each Arrow batch, so that ties do not pile up in one bucket."""
-    edges = [np.asarray(cut, dtype=np.float64) for cut in cuts]
-
-    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            labels, *scores = (column.to_numpy() for column in batch.columns[dimensions:])
-            for dimension in range(dimensions):
-                codes = batch.column(dimension).fill_null(-1).to_numpy()
-                for model, score in enumerate(scores):
-                    yield _distinct_scores(dimension, model, codes, score, labels, edges[model])
-
-    return run
+def _tally(dimensions: int, cuts: Sequence[npt.NDArray[np.float64]], batches: Batches) -> Batches:
+    """Rows -> the distinct scores of each batch with their counts, one row a bucket."""
+    for batch in batches:
+        if batch.num_rows == 0:
+            continue
+        labels, *scores = (column.to_numpy() for column in batch.columns[dimensions:])
+        for dimension in range(dimensions):
+            codes = batch.column(dimension).fill_null(-1).to_numpy()
+            for model, score in enumerate(scores):
+                buckets = np.searchsorted(cuts[model], score, side="right")
+                yield _tally_batch(dimension, model, (codes, buckets, score, labels))
 
 
-def _distinct_scores(
-    dimension: int,
-    model: int,
-    codes: npt.NDArray[np.int32],
-    scores: npt.NDArray[np.float64],
-    labels: npt.NDArray[np.float64],
-    edges: npt.NDArray[np.float64],
+def _tally_batch(
+    dimension: int, model: int, columns: tuple[npt.NDArray[Any], ...]
 ) -> pa.RecordBatch:
+    codes, _, scores, _ = columns
     order = np.lexsort((scores, codes))
     order = order[np.searchsorted(codes[order], 0) :]
-    codes, scores, labels = codes[order], scores[order], labels[order]
-    new = np.ones(len(order), dtype=bool)
-    new[1:] = (codes[1:] != codes[:-1]) | (scores[1:] != scores[:-1])
-    starts = np.flatnonzero(new)
-    running = np.concatenate(([0], np.cumsum(labels.astype(np.int64))))
-    ends = np.append(starts[1:], len(order)).astype(np.int64)
-    first = scores[starts]
-    arrays = (
-        np.full(len(starts), dimension, dtype=np.int32),
-        codes[starts].astype(np.int32),
-        np.full(len(starts), model, dtype=np.int32),
-        np.searchsorted(edges, first, side="right").astype(np.int32),
-        first,
-        ends - starts,
-        running[ends] - running[starts],
+    codes, buckets, scores, labels = (column[order] for column in columns)
+    starts = _starts(codes, scores)
+    parts = np.empty(len(starts), dtype=_PART)
+    parts["score"] = scores[starts]
+    parts["rows"] = np.diff(starts, append=len(order))
+    parts["positives"] = _sums(labels.astype(np.int64), starts)
+    codes, buckets = codes[starts], buckets[starts]
+    bounds = _starts(codes, buckets)
+    arrays = {
+        "dimension": np.full(len(bounds), dimension, dtype=np.int32),
+        "code": codes[bounds].astype(np.int32),
+        "model": np.full(len(bounds), model, dtype=np.int32),
+        "bucket": buckets[bounds].astype(np.int32),
+        "rows": _sums(parts["rows"].astype(np.int64), bounds),
+        "positives": _sums(parts["positives"].astype(np.int64), bounds),
+    }
+    blobs = [piece.tobytes() for piece in np.split(parts, bounds[1:])] if len(bounds) else []
+    columns_out = [pa.array(values) for values in arrays.values()]
+    return pa.RecordBatch.from_arrays(
+        [*columns_out, pa.array(blobs, type=pa.binary())], names=[*arrays, "scores"]
     )
-    names = ["dimension", "code", "model", "bucket", "score", "rows", "positives"]
-    return pa.RecordBatch.from_arrays([pa.array(item) for item in arrays], names=names)
+
+
+def _starts(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Where a new pair of values begins, in columns sorted by both."""
+    new = np.ones(len(first), dtype=bool)
+    new[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
+    return np.flatnonzero(new)
+
+
+def _sums(values: npt.NDArray[np.int64], starts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The sum of each run of `values` that begins at `starts`."""
+    running = np.concatenate(([0], np.cumsum(values)))
+    return np.diff(running[np.append(starts, len(values))])
+
+
+def _rank_buckets(quantiles: int, intervals: int, batches: Batches) -> Batches:
+    """Buckets, each in consecutive rows -> one row a bucket."""
+    names = [*_BUCKET, "groups", "sums"]
+    for key, rows in groupby(_rows(batches), key=itemgetter(*range(len(_BUCKET)))):
+        first = next(rows)
+        blobs = [first[4], *(row[4] for row in rows)]
+        parts = np.concatenate([np.frombuffer(blob, dtype=_PART) for blob in blobs])
+        ranked = rank_bucket(
+            parts["score"],
+            parts["rows"].astype(np.int64),
+            parts["positives"].astype(np.int64),
+            before=(first[5], first[6]),
+            all_rows=first[7],
+            resolution=(quantiles, intervals),
+        )
+        keys = [pa.array([value], type=pa.int32()) for value in key]
+        blobs = [ranked.groups.tobytes(), ranked.sums.tobytes()]
+        values = [pa.array([blob], type=pa.binary()) for blob in blobs]
+        yield pa.RecordBatch.from_arrays([*keys, *values], names=names)
+
+
+def _rows(batches: Batches) -> Iterator[tuple[Any, ...]]:
+    for batch in batches:
+        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)

@@ -77,6 +77,10 @@ class ScoredRows:
         wanted = F.col(SPLIT).isin(list(splits)) if splits else F.col(SPLIT).isNotNull()
         return cls(frame.where(wanted), task, tuple(scores), tuple(splits))
 
+    @property
+    def score_columns(self) -> tuple[str, ...]:
+        return tuple(score_column(position) for position in range(len(self.models)))
+
     def totals(self, aggregates: Mapping[str, Column]) -> dict[str, dict[str, Any]]:
         """Check every row and aggregate each split, in one pass: split -> name -> value.
 

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lakescore.config.base import ConfigModel
+from lakescore.errors import ModelBroken, UsageError
 from lakescore.matrix import MatrixSchema, Task
+from lakescore.models.engines import in_engine_words
+from lakescore.models.labels import Labels, check_labels
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,10 @@ class EncodedData:
 
     Numeric columns hold NaN (never null) where a value is missing; see `MatrixColumn` for codes.
     Both frames read a snapshot already written to storage, so reading them twice is safe.
+
+    `scratch` is a folder that executors can write and the driver can read, for engines that hand
+    over a model only through storage; whoever names it removes it. Without one, a local temporary
+    folder is used, which is right wherever driver and executors share a disk.
     """
 
     train: DataFrame
@@ -30,6 +37,7 @@ class EncodedData:
     schema: MatrixSchema
     task: Task
     train_rows: int
+    scratch: str | None = None
 
 
 class Scorer(ABC):
@@ -42,12 +50,27 @@ class Scorer(ABC):
     kind: ClassVar[str]
     columns: tuple[str, ...]
 
-    @abstractmethod
     def predict(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Score an encoded matrix of shape (rows, len(columns)), C-contiguous float64.
 
-        Returns shape (rows,): the probability of class 1, or the predicted value.
+        Returns shape (rows,): the probability of class 1, or the predicted value. A row's score
+        does not depend on the rows beside it. Raises ModelBroken for another number of columns.
         """
+        import numpy as np
+
+        if matrix.ndim != 2 or matrix.shape[1] != len(self.columns):
+            shape = " x ".join(str(size) for size in matrix.shape)
+            raise ModelBroken(
+                f"the matrix is {shape}, the {self.kind} model takes {len(self.columns)} columns",
+                hint=f"its columns: {', '.join(self.columns)}",
+            )
+        if not len(matrix):
+            return np.empty(0, dtype=np.float64)
+        return self._predict(np.ascontiguousarray(matrix, dtype=np.float64))
+
+    @abstractmethod
+    def _predict(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Score a matrix that has at least one row and the right shape, type and layout."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
@@ -64,12 +87,24 @@ class Scorer(ABC):
 
 @dataclass(frozen=True)
 class FittedModel:
-    """What a fit gives: the portable scorer and what the report says of it."""
+    """What a fit gives: the portable scorer and what the report says of it.
+
+    `importance` maps matrix columns to shares that sum to 1, or is empty where a model has none.
+    `details` is JSON-ready.
+    """
 
     scorer: Scorer
     importance: Mapping[str, float]
     backend: str
     details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What fits a candidate, and why it was chosen; shown by `plan`."""
+
+    name: str
+    reason: str
 
 
 class Candidate(ABC):
@@ -79,11 +114,25 @@ class Candidate(ABC):
     tasks: ClassVar[frozenset[Task]] = frozenset(Task)
     parameters_type: ClassVar[type[ConfigModel]]
 
-    @abstractmethod
     def fit(self, data: EncodedData, parameters: Any, *, seed: int) -> FittedModel:
         """Fit on `data.train`; `data.validation` is for early stopping only.
 
         `parameters` is an instance of `parameters_type`. The scorer returned must give the
         training engine's own predictions (tests hold each candidate to a stated tolerance).
-        Raises TrainingFailed, with the engine's own words, when the engine fails.
+        Raises EmptyTable, OneClassLabel and TypeMismatch for labels that cannot be learned,
+        UsageError for a task it does not do, and TrainingFailed, with the engine's own words,
+        when the engine fails.
         """
+        if data.task not in self.tasks:
+            raise UsageError(f"{self.name} does not fit a {data.task.value} label")
+        labels = check_labels(data.train, data.validation, data.task)
+        with in_engine_words(self.name):
+            return self._fit(data, labels, parameters, seed)
+
+    @abstractmethod
+    def _fit(self, data: EncodedData, labels: Labels, parameters: Any, seed: int) -> FittedModel:
+        """Fit on labels that are finite and take at least two values."""
+
+    @abstractmethod
+    def backend(self, parameters: Any, spark: SparkSession | None = None) -> Backend:
+        """What would fit it here, without fitting. With `spark`, what that session can load."""

@@ -19,7 +19,7 @@ _ADDED_BY_MLFLOW = {"registered_model_meta"}
 
 
 def location(registry_uri: str, artifacts: str | None) -> str | None:
-    """The experiment's artifact location: as set, else beside a local database, else the server's."""
+    """Where runs keep files: as set, else beside a local database, else the server's choice."""
     if artifacts is None and registry_uri.startswith("sqlite:///"):
         artifacts = str(Path(registry_uri.removeprefix("sqlite:///")).parent / "artifacts")
     if artifacts is None or "://" in artifacts or artifacts.startswith(("dbfs:", "mlflow-")):

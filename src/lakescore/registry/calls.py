@@ -35,11 +35,11 @@ _QUIET = {
 }
 
 
-class Missing(LookupError):
+class MissingError(LookupError):
     """The registry answered that it has no such thing."""
 
 
-class Exists(ValueError):
+class ExistsError(ValueError):
     """The registry answered that it has it already."""
 
 
@@ -47,8 +47,8 @@ class MlflowCalls:
     """One registry, reached through its own client: no MLflow setting of the process is changed.
 
     A call is `calls("what is being done", lambda client: …)`. It raises RegistryUnavailable when
-    no answer came within `timeout_seconds` or the registry refused, and Missing or Exists when
-    that is the answer.
+    no answer came within `timeout_seconds` or the registry refused, and MissingError or
+    ExistsError when that is the answer.
     """
 
     def __init__(self, uri: str, timeout_seconds: int) -> None:
@@ -88,9 +88,9 @@ class MlflowCalls:
     def _in_our_words(self, what: str, error: Exception) -> Exception:
         code = getattr(error, "error_code", None)
         if code in _MISSING or (code == "INVALID_PARAMETER_VALUE" and "not found" in str(error)):
-            return Missing(str(error))
+            return MissingError(str(error))
         if code in _EXISTS:
-            return Exists(str(error))
+            return ExistsError(str(error))
         reason = re.sub(r"//[^/@\s]*@", "//", str(error)).strip()
         first = reason.partition("\n")[0][:500]
         lost = re.search(r"Max retries|Connection|timed out|resolve", reason)

@@ -30,7 +30,7 @@ class ForeignLightGBM:
 
     @classmethod
     def open(cls, path: Path, inputs: Mapping[str, str]) -> ForeignLightGBM:
-        """Read a text model; `inputs` are its columns in the model's order (`OpenedModel.inputs`)."""
+        """Read a text model; `inputs` are its columns in the model's own order."""
         scorer = LightGBMScorer.from_model_file(path)
         return cls(scorer, dict(inputs), f"{file_sha256(path)}:{','.join(inputs)}")
 

@@ -167,7 +167,7 @@ def _packed(folder: Path) -> bytes:
 def _unpack(archive: bytes, folder: Path) -> None:
     folder.mkdir()
     with zipfile.ZipFile(BytesIO(archive)) as content:
-        content.extractall(folder)  # noqa: S202 - packed by `_packed`, on the driver
+        content.extractall(folder)
 
 
 def _listen(stream: IO[bytes], said: deque[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import re
@@ -14,7 +15,7 @@ from lakescore.config.settings import RegistrySettings
 from lakescore.errors import ConfigError, ModelNotFound, UsageError, did_you_mean
 from lakescore.hashing import canonical_json
 from lakescore.registry import artifacts
-from lakescore.registry.calls import TRANSFER_SECONDS, Exists, Missing, MlflowCalls
+from lakescore.registry.calls import TRANSFER_SECONDS, ExistsError, MissingError, MlflowCalls
 from lakescore.registry.history import after_promotion, before, read_history, write_history
 from lakescore.registry.mlmodel import write_package_model
 from lakescore.registry.model_version import ModelReference, ModelVersion, parse_model_uri
@@ -31,9 +32,11 @@ _LISTED = 100
 
 
 class Registry:
-    """The MLflow registry of one environment. Every method raises RegistryUnavailable by a deadline.
+    """The MLflow registry of one environment.
 
-    Names are full names; `full_name` makes one from a workload's.
+    Every method raises RegistryUnavailable when the registry gives no answer by the deadline of
+    its settings (files: half an hour). Names are full names: `full_name` makes one of a
+    workload's.
     """
 
     def __init__(self, settings: RegistrySettings) -> None:
@@ -46,7 +49,7 @@ class Registry:
         return self._calls.where
 
     def full_name(self, workload: str) -> str:
-        """The registered model's name of a workload. Raises ConfigError where UC would refuse it."""
+        """The registered model's name of a workload. Raises ConfigError where it cannot be one."""
         name = f"{self.settings.model_prefix}{workload}"
         if self._calls.is_unity_catalog and name.count(".") != 2:
             raise ConfigError(
@@ -117,7 +120,8 @@ class Registry:
         experiment = self._experiment()
 
         def start(client: MlflowClient) -> str:
-            return client.create_run(experiment, tags=dict(tags), run_name=run_name).info.run_id
+            run = client.create_run(experiment, tags=dict(tags), run_name=run_name)
+            return str(run.info.run_id)
 
         return self._calls("starting a run", start)
 
@@ -133,7 +137,7 @@ class Registry:
                         lambda c: c.create_experiment(name, artifact_location=location),
                     )
                 )
-            except Exists:
+            except ExistsError:
                 return self._experiment()
         if found.lifecycle_stage == "deleted":
             raise ConfigError(
@@ -174,10 +178,8 @@ class Registry:
     def _create_version(
         self, name: str, run_id: str, source: str, tags: Mapping[str, str]
     ) -> ModelVersion:
-        try:
+        with contextlib.suppress(ExistsError):
             self._calls("creating the model", lambda c: c.create_registered_model(name))
-        except Exists:
-            pass
 
         def create(client: MlflowClient) -> Any:
             return client.create_model_version(name, source, run_id, tags=dict(tags))
@@ -201,7 +203,7 @@ class Registry:
         """One version by number. Raises ModelNotFound."""
         try:
             found = self._calls("reading a version", lambda c: c.get_model_version(name, version))
-        except Missing as error:
+        except MissingError as error:
             raise self._not_found(ModelReference(name, version=version)) from error
         return _version(found)
 
@@ -217,7 +219,7 @@ class Registry:
             found = self._calls(
                 "reading an alias", lambda c: c.get_model_version_by_alias(name, alias)
             )
-        except Missing:
+        except MissingError:
             return None
         return _version(found)
 
@@ -290,7 +292,9 @@ class Registry:
         if outgoing is not None and outgoing.version == version.version:
             return outgoing
         history = self.past_champions(version.name)
-        self._write_history(version.name, after_promotion(history, outgoing and outgoing.version))
+        self._write_history(
+            version.name, after_promotion(history, outgoing.version if outgoing else None)
+        )
         self.set_alias(version, self.settings.champion_alias)
         return outgoing
 
@@ -300,7 +304,7 @@ class Registry:
         Versions deleted since are passed over. Raises UsageError when there is none left.
         """
         current = self.champion(name)
-        target, history = before(self.past_champions(name), current and current.version)
+        target, history = before(self.past_champions(name), current.version if current else None)
         while target is not None:
             try:
                 version = self.get_version(name, target)
@@ -320,7 +324,7 @@ class Registry:
         """Versions that were champion before this one, oldest first (as many as the tag holds)."""
         try:
             model = self._calls("reading the model", lambda c: c.get_registered_model(name))
-        except Missing as error:
+        except MissingError as error:
             raise self._not_found(ModelReference(name)) from error
         return read_history(model.tags.get(self._history_tag))
 

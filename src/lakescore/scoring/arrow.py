@@ -106,7 +106,7 @@ def score_frame(
 def error_from_task(error: BaseException) -> LakescoreError | None:
     """The lakescore error that a task raised, out of what Spark raised for it; or None."""
     found = re.search(
-        r"^lakescore\.errors\.(\w+): (.*?)(?=^\s*$|^\s+at |^\w+(?:\.\w+)+(?:Error|Exception)|\Z)",
+        r"\blakescore\.errors\.(\w+): (.*?)(?=^\s*$|^\s+at |^\w+(?:\.\w+)+(?:Error|Exception)|\Z)",
         str(error),
         flags=re.DOTALL | re.MULTILINE,
     )

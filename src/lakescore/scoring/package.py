@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,13 @@ FORMAT = 1
 MANIFEST, PREPROCESSOR, SCORER = "package.json", "preprocessor.json", "scorer"
 
 
+def _code_version() -> str:
+    try:
+        return version("lakescore")
+    except PackageNotFoundError:  # shipped as source, not installed
+        return "unknown"
+
+
 @dataclass(frozen=True)
 class ModelPackage:
     """A trained model with its feature definitions, fitted preprocessor and scorer.
@@ -54,7 +61,7 @@ class ModelPackage:
     preprocessor: Preprocessor
     scorer: Scorer
     training: Mapping[str, Any] = field(default_factory=dict)
-    code_version: str = field(default_factory=lambda: version("lakescore"))
+    code_version: str = field(default_factory=_code_version)
 
     def predict(self, batch: pa.RecordBatch) -> npt.NDArray[np.float64]:
         """Score feature columns (any order, others ignored); returns shape (rows,)."""
@@ -130,7 +137,7 @@ def _build(cls: type[ModelPackage], folder: Path, manifest: Mapping[str, Any]) -
         source=Source.model_validate(manifest["source"]),
         contexts=contexts,
         features=tuple(Feature.model_validate(spec) for spec in manifest["features"]),
-        inputs={name: type_ for name, type_ in manifest["inputs"]},
+        inputs=dict(manifest["inputs"]),
         preprocessor=Preprocessor.from_json(preprocessor),
         scorer=load_scorer(folder / SCORER),
         training=manifest["training"],

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
 
 from lakescore.errors import ColumnMissing, ModelBroken, TypeMismatch
 
@@ -11,9 +14,16 @@ if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
     from pyspark.sql import Column, DataFrame
 
-#: Columns that a pipeline may add, set apart from the rows' own while it runs.
-PROBABILITY, PREDICTION = "probability", "prediction"
-_KEPT = "_lakescore_kept"
+_KEPT, _WANTED = "_lakescore_kept", "_lakescore_wanted"
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """The columns in which the pipeline's last predictor answers."""
+
+    prediction: str
+    probability: str | None
+    others: frozenset[str]
 
 
 def load_pipeline(path: str) -> PipelineModel:
@@ -36,30 +46,47 @@ def transform_frame(
     class_column: str | None = None,
     threshold: float = 0.5,
     skip: str | None = None,
+    key: Sequence[str] = (),
 ) -> DataFrame:
     """The `keep` columns of `df`, then `column` (double) and `class_column` (int).
 
     The prediction is the probability of class 1 where the pipeline gives a probability vector,
-    else its prediction. `skip` is as in `score_frame`: those rows get null. Raises ColumnMissing,
-    TypeMismatch, and ModelBroken for a pipeline that gives neither column.
+    else its prediction. `skip` and `key` are as in `score_frame`, and so is the error for a
+    prediction that is not finite. Raises ColumnMissing, TypeMismatch, and ModelBroken for a
+    pipeline that predicts nothing.
     """
-    from pyspark.sql import functions as F
-
+    outputs = _outputs(pipeline)
     kept = F.struct(*(F.col(_quoted(name)) for name in keep)).alias(_KEPT)
-    clashes = {"rawPrediction", PROBABILITY, PREDICTION}
-    inputs = [F.col(_quoted(name)) for name in df.columns if name not in clashes]
+    inputs = [F.col(_quoted(name)) for name in df.columns if name not in outputs.others]
     wanted = F.lit(True) if skip is None else ~_skipped(df, skip)
-    rows = df.select(kept, *inputs, wanted.alias("_lakescore_wanted"))
-    scored = _transformed(rows.where("_lakescore_wanted"), pipeline)
-    score = _score(scored).cast("double")
+    rows = df.select(kept, *inputs, wanted.alias(_WANTED))
+    scored = _transformed(rows.where(_WANTED), pipeline)
+    score = _finite(_score(outputs), tuple(key) or tuple(keep[:1]))
     output = scored.select(f"{_KEPT}.*", score.alias(column))
     if class_column:
         classes = (F.col(_quoted(column)) >= F.lit(threshold)).cast("int")
         output = output.withColumn(class_column, classes)
     if skip is None:
         return output
-    skipped = rows.where("not _lakescore_wanted").select(f"{_KEPT}.*")
+    skipped = rows.where(~F.col(_WANTED)).select(f"{_KEPT}.*")
     return output.unionByName(skipped, allowMissingColumns=True)
+
+
+def _outputs(pipeline: PipelineModel) -> _Outputs:
+    names = {"prediction": "predictionCol", "probability": "probabilityCol"}
+    names["raw"] = "rawPredictionCol"
+    for stage in reversed(pipeline.stages):
+        found = {
+            kind: stage.getOrDefault(param)
+            for kind, param in names.items()
+            if stage.hasParam(param)
+        }
+        if "prediction" in found:
+            return _Outputs(
+                found["prediction"], found.get("probability") or None, frozenset(found.values())
+            )
+    kinds = ", ".join(type(stage).__name__ for stage in pipeline.stages)
+    raise ModelBroken("no stage of the pipeline predicts", hint=f"its stages: {kinds}")
 
 
 def _transformed(rows: DataFrame, pipeline: PipelineModel) -> DataFrame:
@@ -73,23 +100,33 @@ def _transformed(rows: DataFrame, pipeline: PipelineModel) -> DataFrame:
         raise leaf(f"the rows do not fit the pipeline: {reason}") from error
 
 
-def _score(scored: DataFrame) -> Column:
+def _score(outputs: _Outputs) -> Column:
     from pyspark.ml.functions import vector_to_array
-    from pyspark.sql import functions as F
 
-    if PROBABILITY in scored.columns:
-        return vector_to_array(F.col(PROBABILITY)).getItem(1)
-    if PREDICTION in scored.columns:
-        return F.col(PREDICTION)
-    raise ModelBroken(
-        f"the pipeline gives neither '{PROBABILITY}' nor '{PREDICTION}'",
-        hint=f"it gives: {', '.join(name for name in scored.columns if name != _KEPT)}",
+    if outputs.probability is None:
+        return F.col(_quoted(outputs.prediction)).cast("double")
+    return vector_to_array(F.col(_quoted(outputs.probability))).getItem(1)
+
+
+def _finite(score: Column, key: Sequence[str]) -> Column:
+    """The score, or a failed task that names the row, in the words of `arrow.error_from_task`."""
+    row = F.concat_ws(", ", *(_named(name) for name in key))
+    text = F.concat(
+        F.lit("lakescore.errors.ModelBroken: the prediction is "),
+        F.coalesce(score.cast("string"), F.lit("null")),
+        F.lit(" for the row "),
+        row,
     )
+    infinite = score.isin(float("inf"), float("-inf"))
+    return F.when(score.isNull() | F.isnan(score) | infinite, F.raise_error(text)).otherwise(score)
+
+
+def _named(name: str) -> Column:
+    value = F.col(f"{_KEPT}.{_quoted(name)}").cast("string")
+    return F.concat(F.lit(f"{name}="), F.coalesce(value, F.lit("null")))
 
 
 def _skipped(df: DataFrame, skip: str) -> Column:
-    from pyspark.sql import functions as F
-
     column = F.col(_quoted(skip))
     boolean = dict(df.dtypes)[skip] == "boolean"
     return F.coalesce(column if boolean else F.size(column) > 0, F.lit(False))

@@ -41,18 +41,25 @@ SYNAPSE = {
 EXCLUDES = (
     "com.beust:*",
     "com.chuusai:*",
+    "com.github.*:*",
     "com.jcraft:*",
     "com.linkedin.*:*",
     "commons-*:*",
+    "net.sf.*:*",
+    "net.sourceforge.*:*",
     "org.apache.commons:*",
     "org.apache.httpcomponents*:*",
     "org.apache.spark:*",
     "org.beanshell:*",
+    "org.scala-lang*:*",
     "org.scalactic:*",
+    "org.scalanlp:*",
     "org.scalatest:*",
     "org.slf4j:*",
     "org.testng:*",
     "org.tukaani:*",
+    "org.typelevel:*",
+    "pl.edu.icm:*",
 )
 
 _ANSWER_SECONDS = 900

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from xml.etree.ElementTree import Element
 
 from markupsafe import Markup
@@ -169,12 +170,12 @@ def _heights(histogram: Histogram, series: HistogramSeries) -> list[float]:
     heights = [100 * item / total if share else float(item) for item in series.counts]
     if _even(histogram):
         return heights
-    edges = zip(histogram.edges, histogram.edges[1:], strict=False)
+    edges = pairwise(histogram.edges)
     return [value / (high - low) for value, (low, high) in zip(heights, edges, strict=True)]
 
 
 def _even(histogram: Histogram) -> bool:
-    widths = [b - a for a, b in zip(histogram.edges, histogram.edges[1:], strict=False)]
+    widths = [b - a for a, b in pairwise(histogram.edges)]
     return max(widths) - min(widths) <= 1e-6 * max(widths)
 
 
@@ -209,7 +210,7 @@ def _outline(
 ) -> None:
     base = chart.y(0)
     points = [(chart.x(edges[0]), base)]
-    for low, high, height in zip(edges, edges[1:], heights, strict=False):
+    for (low, high), height in zip(pairwise(edges), heights, strict=True):
         points += [(chart.x(low), chart.y(height)), (chart.x(high), chart.y(height))]
     points.append((chart.x(edges[-1]), base))
     group = add(chart.svg, "g", class_=f"series-{index % SERIES}")

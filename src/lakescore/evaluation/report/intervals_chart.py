@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from xml.etree.ElementTree import Element, SubElement
+from xml.etree.ElementTree import Element
 
 from markupsafe import Markup
 
@@ -14,7 +14,7 @@ from lakescore.evaluation.report.number_format import count, interval, score, wo
 from lakescore.evaluation.report.plot import WIDTH, vertical_grid
 from lakescore.evaluation.report.svg import add, drawing, label, markup, path, text_width
 
-_LEFT, _GUTTER = 12.0, 58.0
+_LEFT, _GUTTER = 6.0, 58.0
 _NAME, _LANE, _GAP = 18, 18, 8
 _SPLITS = ("validation", "test")
 
@@ -57,15 +57,20 @@ def metric_chart(comparison: ModelComparison, metric: Metric) -> Markup | None:
     return markup(svg)
 
 
+def metric_label(metric: Metric) -> str:
+    """How a metric is called in the middle of a sentence."""
+    return metric.label or words(metric.name)
+
+
 def metric_title(metric: Metric) -> str:
     """How a metric is called, its first letter large."""
-    name = metric.label or words(metric.name)
+    name = metric_label(metric)
     return name[:1].upper() + name[1:]
 
 
 def axis_title(metric: Metric) -> str:
     """How a metric is called on an axis: with its unit."""
-    name = metric.label or words(metric.name)
+    name = metric_label(metric)
     return f"{name}, {metric.unit}" if metric.unit else name
 
 
@@ -127,7 +132,8 @@ def _row(svg: Element, x: Scale, row: CandidateRow, lanes: list[_Lane], top: flo
     suffix = ", winner" if row.winner else "" if row.role == "candidate" else f", {row.role}"
     room = WIDTH - _LEFT - text_width(suffix) - 8
     name = label(svg, row.name, room, x=_LEFT, y=top + 14, class_="strong" if row.winner else "")
-    SubElement(name, "tspan", {"class": "muted"}).text = suffix
+    if suffix:
+        add(name, "tspan", suffix, class_="muted")
     for index, lane in enumerate(lanes):
         middle = top + _NAME + _LANE * index + _LANE / 2
         group = add(svg, "g", class_="series-0" if row.winner else "series-4")

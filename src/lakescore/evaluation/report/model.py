@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from enum import Enum
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -271,7 +272,7 @@ class Histogram(Part):
 
     @model_validator(mode="after")
     def _counts_fit_edges(self) -> Histogram:
-        if any(low >= high for low, high in zip(self.edges, self.edges[1:], strict=False)):
+        if any(low >= high for low, high in pairwise(self.edges)):
             raise ValueError("edges must ascend")
         if any(len(series.counts) != len(self.edges) - 1 for series in self.series):
             raise ValueError("each series needs one count between two edges")

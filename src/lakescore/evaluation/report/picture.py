@@ -77,7 +77,7 @@ def readme_picture(report: Report) -> str:
     _heading(svg, report)
     _tiles(svg, view.tiles(report)[:_TILES])
     for panel, x, y in placed:
-        add(svg, "text", panel.title, x=x + 12, y=y + 16, class_="h2")
+        add(svg, "text", panel.title, x=x + 6, y=y + 16, class_="h2")
         frame = add(svg, "svg", x=x, y=y + _TITLE, width=_COLUMN, height=panel.height)
         frame.append(panel.chart)
     return tostring(svg, encoding="unicode") + "\n"
@@ -154,9 +154,9 @@ def _importance(importance: Importance) -> Markup:
     svg = drawing("importance", "Feature importance", text, CHART_WIDTH, height)
     for index, item in enumerate(shown):
         value, middle = item.value or 0.0, _FEATURE_ROW * index + 12
-        label(svg, words(item.feature), _NAMES - 22, x=12, y=middle + 4)
+        label(svg, words(item.feature), _NAMES - 16, x=6, y=middle + 4)
         width = max(0.0, (CHART_WIDTH - _NAMES - 64) * value / largest)
         add(svg, "rect", x=_NAMES, y=middle - 6, width=width, height=12, rx=2, class_="bar-fill")
         add(svg, "text", figure(value), x=CHART_WIDTH - 4, y=middle + 4, class_="end")
-    label(svg, importance.method, CHART_WIDTH - 16, x=12, y=height - 4, class_="axis-title")
+    label(svg, importance.method, CHART_WIDTH - 12, x=6, y=height - 4, class_="axis-title")
     return markup(svg)

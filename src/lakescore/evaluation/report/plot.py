@@ -61,7 +61,7 @@ def plot(caption: Caption, x: Axis, y: Axis, *, height: float, keys: tuple[Key, 
     svg = drawing(caption.name, caption.title, caption.text, WIDTH, whole)
     _horizontal_grid(svg, x_scale, y_scale, y_texts)
     _bottom_axis(svg, x_scale, y_scale.start)
-    label(svg, y.title, WIDTH - 8, x=4, y=14, class_="axis-title")
+    label(svg, y.title, WIDTH - 4, x=2, y=14, class_="axis-title")
     label(svg, x.title, WIDTH - left, x=left, y=_TOP + height + 38, class_="axis-title")
     for index, key in enumerate(keys):
         _legend_entry(svg, key, left, _TOP + height + _BELOW_PLOT + 13 + index * _LEGEND_ROW)

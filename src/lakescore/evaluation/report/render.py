@@ -62,6 +62,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update({name: getattr(number_format, name) for name in _FILTERS})
+    environment.filters["metric_label"] = intervals_chart.metric_label
     environment.globals.update(
         charts=charts,
         marks=intervals_chart,

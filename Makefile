@@ -1,0 +1,68 @@
+# lakescore: `make` lists what there is to do. Everything sets itself up first, once.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+COMPAT := .venv-compat
+# uv as set-up installs it, pinned by hash.
+UV     := $(VENV)/tools/bin/uv
+LOCK    = $(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes \
+          --no-emit-index-url --no-header --no-annotate
+EXTRAS := --extra local --extra demo --extra train --extra synapse --extra dev
+
+export PYTHON
+
+.PHONY: help setup setup-compat demo test test-fast test-compat lint format package lock bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Everything a fresh machine needs: .venv from the lock, Java if there is none, Spark's jars
+	@sh scripts/setup.sh dev
+
+setup-compat: ## The oldest supported stack in .venv-compat (needs Python 3.10)
+	@PYTHON=$(COMPAT_PYTHON) sh scripts/setup.sh compat
+
+demo: setup ## Set up, then the main job on real data: ingest, train, promote, score, report
+	@$(BIN)/lakescore demo
+
+test: setup lint ## Set up, then lint, types, layers and every test
+	@$(BIN)/python -m pytest
+
+test-fast: setup ## The tests that need no Spark and no browser, within a minute
+	@$(BIN)/python -m pytest -q -m "not spark and not browser and not slow"
+
+test-compat: ## The small suite on Spark 3.3, Delta 2.3, pandas 1.5 and Python 3.10
+	@PYTHON=$(COMPAT_PYTHON) sh scripts/setup.sh compat; code=$$?; \
+	if [ $$code -eq 3 ] && [ -z "$$CI" ]; then echo "test-compat skipped: see the line above"; exit 0; fi; \
+	[ $$code -eq 0 ] && $(COMPAT)/bin/python -m pytest tests/compat
+
+lint: setup ## Style (ruff), types (mypy, strict) and layers (import-linter)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup ## Rewrite the code in the project's style
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+package: setup ## Build the wheel into dist/ and check that it carries conf/
+	@rm -rf dist
+	@$(BIN)/python -m build --wheel --no-isolation --outdir dist .
+	@$(BIN)/python scripts/check_wheel.py dist
+
+lock: setup ## Resolve the locks anew: packages (with hashes and markers) and jars
+	@$(LOCK) requirements/uv.in -o requirements/uv.txt
+	@$(LOCK) pyproject.toml -c requirements/constraints.in $(EXTRAS) -o requirements/dev.txt
+	@$(LOCK) pyproject.toml requirements/compat.in -o requirements/compat.txt
+	@$(BIN)/python scripts/lock_jars.py
+
+bench: setup ## The single-node script that the demo's champion is compared with
+	@$(BIN)/python benchmarks/single_node_flights.py
+
+clean: ## Remove what the targets made, the demo's lake included; the jar cache stays
+	@rm -rf $(VENV) $(COMPAT) .cache dist build lake spark-warehouse metastore_db derby.log
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .databricks

@@ -1,0 +1,220 @@
+"""What commands print: results to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from lakescore.config.settings import Settings
+    from lakescore.errors import LakescoreError
+    from lakescore.workflows.doctor import Check
+    from lakescore.workflows.plan import ScoringPlan
+    from lakescore.workflows.run_result import RunResult
+    from lakescore.workflows.status import WorkloadStatus
+
+_STYLES = {
+    "DONE": "green",
+    "PROMOTED": "green",
+    "NOTHING_TO_DO": "green",
+    "ALREADY_DONE": "green",
+    "NOT_PROMOTED": "yellow",
+    "FAILED": "red",
+}
+
+
+def out() -> Console:
+    """Stdout, as wide as it is; long values wrap and are never cut."""
+    return Console(soft_wrap=True, highlight=False)
+
+
+def print_error(error: LakescoreError) -> None:
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(Text("error: ", "bold red"), Text(str(error)), sep="")
+
+
+def print_unexpected(error: Exception) -> None:
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    first = str(error).strip().splitlines()[:1] or [""]
+    message = f"unexpected {type(error).__name__}: {first[0]}"
+    console.print(Text("error: ", "bold red"), Text(message), sep="")
+    console.print(
+        "  -> this is a defect of lakescore: run again with LAKESCORE_DEBUG=1 for the details. "
+        "Rerunning is safe.",
+        style="dim",
+    )
+
+
+def print_json(value: object) -> None:
+    print(json.dumps(value, indent=2, default=str))
+
+
+def print_result(
+    result: RunResult, *, as_json: bool, require_promotion: bool = False
+) -> int:
+    """Print a run's result; the exit code is 1 only for a promotion required and not given."""
+    if as_json:
+        print_json(result.model_dump(mode="json"))
+    else:
+        _print_summary(result)
+    return 1 if require_promotion and result.status.value == "NOT_PROMOTED" else 0
+
+
+def _print_summary(result: RunResult) -> None:
+    console = out()
+    status = Text(result.status.value, f"bold {_STYLES[result.status.value]}")
+    version = f", model version {result.model_version}" if result.model_version else ""
+    console.print(
+        Text.assemble(
+            status, f"  {result.workflow} {result.workload}{version}  ({result.seconds:.1f} s)"
+        )
+    )
+    reason = result.details.get("reason")
+    if reason:
+        console.print(f"  {reason}")
+    for name, rows in _facts(result):
+        console.print(f"  {name:<22} {rows}")
+    for warning in result.warnings:
+        console.print(f"  warning: {warning}", style="yellow")
+    for name, path in result.artefacts.items():
+        console.print(f"  {name:<22} {path}")
+    if result.next_command:
+        console.print(f"  next: {result.next_command}", style="cyan")
+
+
+def _facts(result: RunResult) -> Iterable[tuple[str, str]]:
+    for name, count in result.counts.items():
+        yield name.replace("_", " "), f"{count:,}"
+    for name, value in result.metrics.items():
+        yield name, f"{value:.4f}"
+
+
+def print_rows(
+    rows: Sequence[Mapping[str, Any]], *, as_json: bool, title: str | None = None
+) -> None:
+    """A table with one column per key of the first row."""
+    if as_json:
+        print_json(list(rows))
+        return
+    if not rows:
+        out().print("no rows")
+        return
+    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for name in rows[0]:
+        numeric = all(isinstance(row[name], (int, float)) or row[name] is None for row in rows)
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    Console(highlight=False, width=max(out().width, 40 * len(rows[0]))).print(table)
+
+
+def _cell(value: object) -> Text:
+    if value is None:
+        return Text("-", "dim")
+    if isinstance(value, float):
+        return Text(f"{value:.6g}")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Text(f"{value:,}")
+    text = str(value)
+    return Text(text, _STYLES.get(text, ""))
+
+
+def print_plan(plan: ScoringPlan, *, as_json: bool) -> None:
+    if as_json:
+        print_json(plan.describe())
+        return
+    console = out()
+    for line in plan.lines():
+        console.print(line)
+
+
+def print_status(lines: Sequence[WorkloadStatus], *, as_json: bool) -> None:
+    print_rows([line.describe() for line in lines], as_json=as_json)
+
+
+def print_history(results: Sequence[RunResult], *, as_json: bool) -> None:
+    if as_json:
+        print_json([result.model_dump(mode="json") for result in results])
+        return
+    print_rows(
+        [
+            {
+                "run": result.run_id,
+                "workflow": result.workflow,
+                "status": result.status.value,
+                "model": result.model_version,
+                "read": result.counts.get("read"),
+                "predicted": result.counts.get("predicted"),
+                "seconds": result.seconds,
+                "error": (result.error or "").splitlines()[0] if result.error else None,
+            }
+            for result in results
+        ],
+        as_json=False,
+    )
+
+
+def print_validated(names: Sequence[str], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"valid": list(names)})
+    else:
+        out().print(f"valid: {', '.join(names)}")
+
+
+def print_checks(checks: Sequence[Check], *, as_json: bool) -> int:
+    """One line a check; the exit code is 1 when one failed."""
+    if as_json:
+        print_json([check.describe() for check in checks])
+    else:
+        console = out()
+        for check in checks:
+            mark = Text("ok     ", "green") if check.passed else Text("problem", "bold red")
+            console.print(Text.assemble(mark, f"  {check.name:<14} {check.detail}"))
+            if check.hint and not check.passed:
+                console.print(f"  -> {check.hint}")
+    return 0 if all(check.passed for check in checks) else 1
+
+
+def print_demo(results: Sequence[RunResult], settings: Settings, *, as_json: bool) -> None:
+    """The last thing that a newcomer sees: what ran, where things are, what to try next."""
+    if as_json:
+        print_json([result.model_dump(mode="json") for result in results])
+        return
+    rows = [
+        {
+            "step": f"{result.workflow} {result.details.get('label', '')}".strip(),
+            "status": result.status.value,
+            "rows": result.counts.get("predicted", result.counts.get("rows")),
+            "model": result.model_version,
+            "seconds": round(result.seconds, 1),
+        }
+        for result in results
+    ]
+    console = out()
+    console.print()
+    print_rows(rows, as_json=False)
+    console.print()
+    for name, path in _demo_paths(results, settings):
+        console.print(f"{name:<12} {path}")
+    console.print("\nTry next:")
+    for command in (
+        "lakescore status",
+        "lakescore score flight_delays        # finds nothing to do: rerunning is safe",
+        "lakescore train arrival_delay        # a second workload, YAML only",
+    ):
+        console.print(f"  {command}", style="cyan")
+
+
+def _demo_paths(
+    results: Sequence[RunResult], settings: Settings
+) -> Iterable[tuple[str, str]]:
+    for result in results:
+        if result.workflow == "train" and "report" in result.artefacts:
+            yield "report", result.artefacts["report"]
+    yield "lake", str(settings.lake.root)
+    yield "predictions", "gold.flight_delays_predictions"

@@ -1,0 +1,123 @@
+"""The ranked scores of one bucket: sums behind the metrics, and groups for curves and bins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+    Ints = npt.NDArray[np.int64]
+
+#: The columns of `RankedBucket.groups`.
+COLUMNS = ("quantile", "interval", "lowest", "rows", "positives", "score_sum")
+#: The entries of `RankedBucket.sums`.
+SUMS = ("wins", "steps", "log_loss", "brier")
+
+#: scikit-learn's: the machine precision of the scores.
+_LOG_LOSS_EPSILON = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True)
+class RankedBucket:
+    """Scores in descending order. Buckets of one series add up: groups in order, sums by entry.
+
+    groups: (n, len(COLUMNS)): scores that lie in the same quantile of the rows (0 = highest;
+    equal scores lie where the last of them does) and in the same equal interval of [0, 1].
+    sums: wins = positive-negative pairs in the right order, ties half (AUC x pairs, Hanley &
+    McNeil, Radiology 143, 1982); steps = precision at each positive, equal scores together
+    (average precision x positives); log_loss and brier = sums over rows.
+    """
+
+    groups: Floats
+    sums: Floats
+
+    def column(self, name: str) -> Floats:
+        """One column of the groups."""
+        return self.groups[:, COLUMNS.index(name)]
+
+    def total(self, name: str) -> float:
+        """One of the sums."""
+        return float(self.sums[SUMS.index(name)])
+
+    @property
+    def rows(self) -> int:
+        return int(self.column("rows").sum())
+
+    @property
+    def positives(self) -> int:
+        return int(self.column("positives").sum())
+
+    @property
+    def roc_auc(self) -> float | None:
+        """Equal to scikit-learn's; None for one class."""
+        pairs = self.positives * (self.rows - self.positives)
+        return self.total("wins") / pairs if pairs else None
+
+    @property
+    def average_precision(self) -> float | None:
+        """Equal to scikit-learn's; None without a positive."""
+        return self.total("steps") / self.positives if self.positives else None
+
+
+def rank_bucket(
+    scores: Floats,
+    rows: Ints,
+    positives: Ints,
+    *,
+    before: tuple[int, int],
+    all_rows: int,
+    resolution: tuple[int, int],
+) -> RankedBucket:
+    """Rank scores with their counts of rows and positives; one score may come in several parts.
+
+    before: rows and positives with higher scores than the bucket's. resolution: the number of
+    quantiles of `all_rows` and of intervals of [0, 1] that the groups tell apart.
+    """
+    order = np.argsort(-scores, kind="stable")
+    scores = scores[order]
+    starts = np.flatnonzero(np.append(True, scores[1:] != scores[:-1]))
+    scores = scores[starts]
+    rows = np.add.reduceat(rows[order], starts)
+    positives = np.add.reduceat(positives[order], starts)
+    above_rows = before[0] + np.cumsum(rows)
+    above_positives = before[1] + np.cumsum(positives)
+    groups = _groups(scores, rows, positives, above_rows, all_rows, resolution)
+    return RankedBucket(groups, _sums(scores, rows, positives, above_rows, above_positives))
+
+
+def _sums(
+    scores: Floats, rows: Ints, positives: Ints, above_rows: Ints, above_positives: Ints
+) -> Floats:
+    negatives = rows - positives
+    kept = np.clip(scores, _LOG_LOSS_EPSILON, 1 - _LOG_LOSS_EPSILON)
+    values = (
+        negatives * (above_positives - positives / 2),
+        positives * (above_positives / above_rows),
+        -positives * np.log(kept) - negatives * np.log1p(-kept),
+        positives * (1 - scores) ** 2 + negatives * scores**2,
+    )
+    return np.array([value.sum() for value in values])
+
+
+def _groups(
+    scores: Floats,
+    rows: Ints,
+    positives: Ints,
+    above_rows: Ints,
+    all_rows: int,
+    resolution: tuple[int, int],
+) -> Floats:
+    quantiles, intervals = resolution
+    # In whole numbers, so that every coarser division is a union of these.
+    quantile = (quantiles * above_rows - 1) // all_rows
+    interval = np.minimum(np.floor(scores * intervals), intervals - 1).astype(np.int64)
+    new = np.append(True, (np.diff(quantile) != 0) | (np.diff(interval) != 0))
+    starts = np.flatnonzero(new)
+    ends = np.append(starts[1:], len(scores)) - 1
+    added = [np.add.reduceat(value, starts) for value in (rows, positives, scores * rows)]
+    return np.column_stack([quantile[starts], interval[starts], scores[ends], *added])

@@ -1,0 +1,1 @@
+"""LightGBM: fitted by SynapseML or in one process, scored compiled or by its own library."""

@@ -1,0 +1,1 @@
+"""Models that Spark MLlib fits, and scorers that give its predictions without Spark."""

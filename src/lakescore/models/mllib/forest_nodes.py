@@ -1,0 +1,122 @@
+"""Reads the trees of an MLlib forest from what it saves: Parquet rows, one a node.
+
+The format is Spark's `EnsembleModelReadWrite`, the same from Spark 3.0 on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lakescore.matrix import Task
+from lakescore.models.mllib.forest_scorer import Trees
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_NO_CHILD = -1
+
+
+@dataclass
+class _Node:
+    """One node as MLlib numbers it: in pre-order within its tree."""
+
+    tree: int
+    id: int
+    left: int
+    right: int
+    feature: int
+    split: Sequence[float]
+    categories: int
+    values: Sequence[float]
+
+    @property
+    def is_leaf(self) -> bool:
+        return self.left == _NO_CHILD
+
+
+def read_trees(spark: SparkSession, path: str, task: Task, levels: Sequence[int]) -> Trees:
+    """The forest saved at `path`. `levels` is 0 for numeric columns, in the order of the vector.
+
+    Collects one row a node: the model, not the data.
+    """
+    from pyspark.sql import functions as F
+
+    node = "nodeData"
+    rows = (
+        spark.read.parquet(f"{path}/data")
+        .select(
+            F.col("treeID").alias("tree"),
+            *(f"{node}.{name}" for name in ("id", "leftChild", "rightChild", "prediction")),
+            f"{node}.impurityStats",
+            f"{node}.split.*",
+        )
+        .orderBy("tree", "id")
+        .collect()
+    )
+    return _flat([_node(row, task) for row in rows], levels)
+
+
+def _node(row: Any, task: Task) -> _Node:
+    return _Node(
+        tree=row["tree"],
+        id=row["id"],
+        left=row["leftChild"],
+        right=row["rightChild"],
+        feature=row["featureIndex"],
+        split=row["leftCategoriesOrThreshold"] or (),
+        categories=row["numCategories"],
+        values=_shares(row["impurityStats"]) if task is Task.BINARY else (row["prediction"],),
+    )
+
+
+def _shares(counts: Sequence[float]) -> tuple[float, float]:
+    """A leaf's vote: its class counts over their sum, as RandomForestClassificationModel does."""
+    total = counts[0] + counts[1]
+    return (counts[0] / total, counts[1] / total) if total else (0.0, 0.0)
+
+
+def _flat(nodes: list[_Node], levels: Sequence[int]) -> Trees:
+    roots = [place for place, node in enumerate(nodes) if node.id == 0]
+    starts = {nodes[place].tree: place for place in roots}
+    first = np.array([starts[node.tree] for node in nodes], dtype=np.int32)
+    here = np.arange(len(nodes), dtype=np.int32)
+    leaf = np.array([node.is_leaf for node in nodes])
+    category_start, category_left = _categories(nodes, levels)
+    numeric = [node.split[0] if _is_numeric_split(node) else np.nan for node in nodes]
+    return Trees(
+        roots=np.array(roots, dtype=np.int32),
+        feature=np.where(leaf, 0, [node.feature for node in nodes]).astype(np.int32),
+        threshold=np.array(numeric, dtype=np.float64),
+        left=np.where(leaf, here, first + _numbers(node.left for node in nodes)),
+        right=np.where(leaf, here, first + _numbers(node.right for node in nodes)),
+        values=np.array([node.values for node in nodes], dtype=np.float64),
+        category_start=category_start,
+        category_left=category_left,
+    )
+
+
+def _numbers(values: Iterable[int]) -> Any:
+    return np.fromiter(values, dtype=np.int32)
+
+
+def _is_numeric_split(node: _Node) -> bool:
+    return not node.is_leaf and node.categories == _NO_CHILD
+
+
+def _categories(nodes: list[_Node], levels: Sequence[int]) -> tuple[Any, Any]:
+    """Where each categorical split's table starts, and the tables: does code k go left?"""
+    starts = np.full(len(nodes), -1, dtype=np.int32)
+    tables: list[np.ndarray[Any, Any]] = []
+    size = 0
+    for place, node in enumerate(nodes):
+        if node.is_leaf or _is_numeric_split(node):
+            continue
+        table = np.zeros(levels[node.feature] + 1, dtype=np.bool_)
+        table[[int(code) for code in node.split]] = True
+        starts[place], size = size, size + len(table)
+        tables.append(table)
+    return starts, np.concatenate(tables) if tables else np.zeros(0, dtype=np.bool_)

@@ -1,0 +1,139 @@
+"""The portable random forest: all trees in flat arrays, walked level by level in numpy."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from lakescore.errors import ModelBroken
+from lakescore.matrix import Task
+from lakescore.models.base import Scorer
+from lakescore.models.mllib.imputation import codes, imputed_values
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+_HEADER, _ARRAYS = "forest.json", "forest.npz"
+
+#: Rows walked at once: their nodes, for all trees, stay in the processor's cache.
+_BLOCK_ROWS = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Trees:
+    """The nodes of all trees, one after another.
+
+    A leaf has itself for both children and feature 0, so that walking on from it stays there.
+    `values` is (nodes, 2) class shares of a leaf for a classifier, (nodes, 1) for a regressor.
+    A categorical split's codes that go left are
+    ``category_left[category_start : category_start + levels + 1]``; numeric splits have start -1.
+    """
+
+    roots: npt.NDArray[np.int32]
+    feature: npt.NDArray[np.int32]
+    threshold: npt.NDArray[np.float64]
+    left: npt.NDArray[np.int32]
+    right: npt.NDArray[np.int32]
+    values: npt.NDArray[np.float64]
+    category_start: npt.NDArray[np.int32]
+    category_left: npt.NDArray[np.bool_]
+
+    @cached_property
+    def depth(self) -> int:
+        """The most splits on any way from a root to a leaf."""
+        nodes, depth = self.roots, 0
+        while True:
+            inner = nodes[self.left[nodes] != nodes]
+            if not len(inner):
+                return depth
+            if depth > len(self.feature):
+                raise ValueError("the nodes of a tree form a circle")
+            nodes, depth = np.concatenate([self.left[inner], self.right[inner]]), depth + 1
+
+    def leaves(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
+        """The leaf that each row reaches in each tree, shape (rows, trees)."""
+        rows = np.arange(len(matrix))[:, None]
+        nodes = np.broadcast_to(self.roots, (len(matrix), len(self.roots)))
+        for _ in range(self.depth):
+            values = matrix[rows, self.feature[nodes]]
+            go_left = values <= self.threshold[nodes]
+            starts = self.category_start[nodes]
+            coded = starts >= 0
+            if coded.any():
+                places = starts[coded] + values[coded].astype(np.int64)
+                go_left[coded] = self.category_left[places]
+            nodes = np.where(go_left, self.left[nodes], self.right[nodes])
+        return nodes
+
+
+@dataclass(frozen=True, eq=False)
+class ForestScorer(Scorer):
+    """A forest that MLlib fitted; its doubles are MLlib's.
+
+    Votes are added tree by tree, in MLlib's order: a pairwise sum would differ in the last bit.
+    `levels` is 0 for a numeric column; `replacements` is what its missing values become.
+    """
+
+    kind: ClassVar[str] = "forest"
+    columns: tuple[str, ...]
+    task: Task
+    levels: tuple[int, ...]
+    replacements: tuple[float, ...]
+    trees: Trees
+
+    def _predict(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        scores = np.empty(len(matrix))
+        for start in range(0, len(matrix), _BLOCK_ROWS):
+            block = slice(start, start + _BLOCK_ROWS)
+            scores[block] = self._votes(self._prepared(matrix[block]))
+        return scores
+
+    def _prepared(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        prepared = np.empty_like(matrix)
+        for index, (levels, missing) in enumerate(zip(self.levels, self.replacements, strict=True)):
+            values = matrix[:, index]
+            prepared[:, index] = (
+                codes(values, levels) if levels else imputed_values(values, missing)
+            )
+        return prepared
+
+    def _votes(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        leaves = self.trees.leaves(matrix)
+        votes = np.zeros((len(matrix), self.trees.values.shape[1]))
+        for tree_leaves in leaves.T:
+            votes += self.trees.values[tree_leaves]
+        if self.task is Task.REGRESSION:
+            return np.asarray(votes[:, 0] / len(self.trees.roots))
+        return np.asarray(votes[:, 1] / (votes[:, 0] + votes[:, 1]))
+
+    def save(self, folder: Path) -> None:
+        header = {
+            "columns": self.columns,
+            "task": self.task.value,
+            "levels": self.levels,
+            "replacements": self.replacements,
+        }
+        (folder / _HEADER).write_text(json.dumps(header, allow_nan=False), encoding="utf-8")
+        arrays = {field.name: getattr(self.trees, field.name) for field in fields(Trees)}
+        np.savez(folder / _ARRAYS, **arrays)
+
+    @classmethod
+    def load(cls, folder: Path) -> ForestScorer:
+        header = json.loads((folder / _HEADER).read_text(encoding="utf-8"))
+        with np.load(folder / _ARRAYS, allow_pickle=False) as arrays:
+            trees = Trees(**{field.name: arrays[field.name] for field in fields(Trees)})
+        scorer = cls(
+            columns=tuple(header["columns"]),
+            task=Task(header["task"]),
+            levels=tuple(header["levels"]),
+            replacements=tuple(header["replacements"]),
+            trees=trees,
+        )
+        if trees.feature.max(initial=0) >= len(scorer.columns):
+            raise ModelBroken("a split names a column that it does not have", where=str(folder))
+        return scorer

@@ -1,0 +1,67 @@
+"""The pins of a run: every table that it reads, each pinned once, before any row is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lakescore.lake.snapshot import Snapshot, pin
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from lakescore.config.workload import Context, Label, Source
+    from lakescore.lake.tables import Lake
+
+
+@dataclass(frozen=True)
+class Pins:
+    """Snapshots of the source, of each context by name, and of the label's own table."""
+
+    source: Snapshot
+    contexts: Mapping[str, Snapshot]
+    label: Snapshot | None = None
+
+    def frames(self, spark: SparkSession) -> dict[str, DataFrame]:
+        """The context tables at their pins, by context name."""
+        return {name: snapshot.read(spark) for name, snapshot in self.contexts.items()}
+
+    def describe(self) -> list[dict[str, Any]]:
+        """JSON-ready: one entry a table, with the roles that it has in the run."""
+        roles: dict[str, list[str]] = {}
+        found: dict[str, dict[str, Any]] = {}
+        for role, snapshot in self._by_role():
+            roles.setdefault(snapshot.table.name, []).append(role)
+            found[snapshot.table.name] = dict(snapshot.describe())
+        return [{**entry, "role": ", ".join(roles[name])} for name, entry in found.items()]
+
+    def _by_role(self) -> list[tuple[str, Snapshot]]:
+        pairs = [("source", self.source)]
+        pairs += [(f"context {name}", snapshot) for name, snapshot in self.contexts.items()]
+        return pairs + ([("label", self.label)] if self.label is not None else [])
+
+
+def pin_tables(
+    spark: SparkSession,
+    lake: Lake,
+    source: Source,
+    contexts: Mapping[str, Context],
+    label: Label | None = None,
+) -> Pins:
+    """Pin at the newest versions; a table that is used twice has one pin.
+
+    Raises TableNotFound for the first table that is not there.
+    """
+    pinned: dict[str, Snapshot] = {}
+
+    def pinned_once(name: str) -> Snapshot:
+        if name not in pinned:
+            pinned[name] = pin(spark, lake.table(name))
+        return pinned[name]
+
+    return Pins(
+        source=pinned_once(source.table),
+        contexts={name: pinned_once(context.table) for name, context in contexts.items()},
+        label=pinned_once(label.table) if label is not None and label.table is not None else None,
+    )

@@ -1,0 +1,132 @@
+"""One way to predict, whatever the model: joins, features, then the runner that fits it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lakescore.registry.foreign import Runner
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from lakescore.config.settings import ScoringSettings
+    from lakescore.config.workload import Source
+    from lakescore.config.workload import Context as ContextSpec
+    from lakescore.scoring.arrow import BatchScorer
+    from lakescore.workflows.scoring_model import ScoringModel
+
+
+@dataclass(frozen=True)
+class Output:
+    """What the predicted frame holds: the kept columns, then the prediction's own."""
+
+    keep: tuple[str, ...]
+    key: tuple[str, ...]
+    column: str
+    class_column: str | None = None
+    threshold: float = 0.5
+    skip: str | None = None
+
+
+def predict(
+    rows: DataFrame,
+    model: ScoringModel,
+    *,
+    source: Source,
+    contexts: Mapping[str, ContextSpec],
+    frames: Mapping[str, DataFrame],
+    output: Output,
+    scoring: ScoringSettings,
+    compile_trees: bool = False,
+) -> DataFrame:
+    """`output.keep` columns of `rows`, then the prediction (double) and its class.
+
+    `contexts` and `frames` are those of `model.contexts`. Rows that `output.skip` marks keep
+    their place with a null prediction.
+    """
+    from lakescore.scoring.arrow import score_frame
+    from lakescore.scoring.spark_transform import load_pipeline, transform_frame
+
+    inputs = _model_inputs(rows, model, source, contexts, frames, output)
+    if model.opened.runner is Runner.SPARK:
+        return transform_frame(
+            inputs,
+            load_pipeline(model.opened.path),
+            keep=output.keep,
+            key=output.key,
+            column=output.column,
+            class_column=output.class_column,
+            threshold=output.threshold,
+            skip=output.skip,
+        )
+    return score_frame(
+        inputs,
+        batch_scorer(model),
+        keep=output.keep,
+        key=output.key,
+        column=output.column,
+        class_column=output.class_column,
+        threshold=output.threshold,
+        skip=output.skip,
+        batch_rows=scoring.batch_rows,
+        compile=compile_trees,
+    )
+
+
+def batch_scorer(model: ScoringModel) -> BatchScorer:
+    """What scores Arrow batches with this model. Loads it, but a pyfunc only at its first use."""
+    from lakescore.registry.foreign_lightgbm import ForeignLightGBM
+    from lakescore.registry.pyfunc_process import PyfuncScorer
+
+    if model.package is not None:
+        return model.package
+    inputs = model.opened.inputs or {}
+    if model.opened.runner is Runner.LIGHTGBM:
+        return ForeignLightGBM.open(Path(model.opened.path), inputs)
+    return PyfuncScorer(Path(model.opened.path), inputs)
+
+
+def _model_inputs(
+    rows: DataFrame,
+    model: ScoringModel,
+    source: Source,
+    contexts: Mapping[str, ContextSpec],
+    frames: Mapping[str, DataFrame],
+    output: Output,
+) -> DataFrame:
+    """The rows with what the model reads: features of a package, else joined columns by name."""
+    from lakescore.features.point_in_time import join_contexts
+    from lakescore.features.sql_stage import feature_frame
+
+    keep = list(dict.fromkeys([*output.keep, *([output.skip] if output.skip else [])]))
+    if model.package is not None:
+        return feature_frame(
+            rows,
+            source=model.package.source,
+            contexts=model.package.contexts,
+            frames=frames,
+            features=model.package.features,
+            keep=keep,
+        )
+    joined = join_contexts(rows, contexts, frames, source.prediction_time)
+    model.opened.check_inputs(dict(joined.dtypes))
+    return joined
+
+
+def needed_columns(model: ScoringModel, source: Source, others: Sequence[str]) -> tuple[str, ...]:
+    """The source columns that predicting reads, beside its key: for the contract's checks."""
+    if model.package is None:
+        return tuple(dict.fromkeys(others))
+    from lakescore.config.expressions import check_expression
+
+    outputs = {name for spec in model.package.contexts.values() for name in spec.outputs}
+    used = {
+        column
+        for feature in model.package.features
+        for column in check_expression(feature.expression, where=feature.name)
+    }
+    joins = {column for spec in model.package.contexts.values() for column in spec.on}
+    return tuple(dict.fromkeys([*others, *sorted((used | joins) - outputs)]))

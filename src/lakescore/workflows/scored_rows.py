@@ -1,0 +1,79 @@
+"""The rows of one scoring run, judged by their contract and scored; nothing is written yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lakescore.workflows.predict import Output, needed_columns, predict
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from lakescore.config.settings import ScoringSettings, Settings
+    from lakescore.workflows.plan import ScoringPlan
+
+
+@dataclass(frozen=True)
+class ScoredRows:
+    """`frame` is lazy: key, pass-through, prediction and contract columns."""
+
+    frame: DataFrame
+    read: int
+    out_of_scope: int
+
+
+def scored_rows(spark: SparkSession, settings: Settings, plan: ScoringPlan) -> ScoredRows:
+    """What landed since the last commit. Raises when the source no longer fits the model."""
+    from lakescore.lake.changes import rows_since
+    from lakescore.lake.contract import check_schema, count_scope, in_scope, with_reasons
+
+    source, predictions = plan.workload.source, plan.predictions
+    landed = rows_since(
+        spark, plan.pins.source, plan.after_version, table_id=plan.progress.source_id
+    )
+    needed = needed_columns(plan.model, source, predictions.passthrough)
+    check_schema(landed, source, needed, where=str(plan.pins.source))
+    read, out_of_scope = count_scope(landed, predictions.where)
+    judged = with_reasons(landed.where(in_scope(predictions.where)), source)
+    return ScoredRows(
+        _predicted(spark, settings.scoring, plan, judged, read - out_of_scope), read, out_of_scope
+    )
+
+
+def _predicted(
+    spark: SparkSession, scoring: ScoringSettings, plan: ScoringPlan, judged: DataFrame, rows: int
+) -> DataFrame:
+    from lakescore.lake.contract import CONTRACT_COLUMNS, REASONS
+
+    source, predictions = plan.workload.source, plan.predictions
+    contexts = plan.model.contexts(plan.workload)
+    frames = plan.pins.frames(spark)
+    check_freshness(judged, source.prediction_time, contexts, frames)
+    keep = dict.fromkeys([*source.key, *predictions.passthrough, *CONTRACT_COLUMNS])
+    return predict(
+        judged,
+        plan.model,
+        source=source,
+        contexts=contexts,
+        frames=frames,
+        output=Output(
+            keep=tuple(keep),
+            key=source.key,
+            column=predictions.column,
+            class_column=predictions.class_column,
+            threshold=predictions.threshold,
+            skip=REASONS,
+        ),
+        scoring=scoring,
+        compile_trees=should_compile(scoring, rows),
+    )
+
+
+def should_compile(scoring: ScoringSettings, rows: int) -> bool:
+    """Compiling takes tens of seconds a host, so it must be worth it (or asked for)."""
+    if scoring.compile == "auto":
+        return rows >= scoring.compile_min_rows
+    return scoring.compile == "always"

@@ -1,0 +1,99 @@
+"""The state of a fleet: one line a workload, from the lake and the registry alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from lakescore.errors import LakescoreError
+from lakescore.workflows.run_result import RunResult, read_results
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from lakescore.config.settings import Settings
+    from lakescore.config.workload import Workload
+    from lakescore.lake.tables import Table
+
+
+@dataclass(frozen=True)
+class WorkloadStatus:
+    """One workload: its last run, what its predictions hold, and how old its source is."""
+
+    workload: str
+    last_run: str | None
+    status: str | None
+    model: str | None
+    commit: int | None
+    rows: int | None
+    source_age: str | None
+    note: str | None = None
+
+    def describe(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def status(
+    spark: SparkSession, settings: Settings, workloads: Sequence[Workload]
+) -> list[WorkloadStatus]:
+    """One line each. A workload whose tables are not there yet says so in its line."""
+    return [_line(spark, settings, workload) for workload in workloads]
+
+
+def _line(spark: SparkSession, settings: Settings, workload: Workload) -> WorkloadStatus:
+    from lakescore.lake.tables import Lake
+
+    lake = Lake(settings.lake)
+    runs = read_results(settings.runs, workload.name)
+    last = runs[-1] if runs else None
+    age, note = _source_age(spark, lake.table(workload.source.table))
+    progress = _progress(spark, lake, workload)
+    return WorkloadStatus(
+        workload=workload.name,
+        last_run=_last_run(last),
+        status=last.status.value if last else None,
+        model=progress.model_version if progress else None,
+        commit=progress.commit_seq if progress else None,
+        rows=_rows(spark, lake, workload) if progress else None,
+        source_age=age,
+        note=note,
+    )
+
+
+def _last_run(last: RunResult | None) -> str | None:
+    return f"{last.workflow} {last.started_at:%Y-%m-%d %H:%M}" if last else None
+
+
+def _source_age(spark: SparkSession, table: Table) -> tuple[str | None, str | None]:
+    from lakescore.lake.history import recent_commits
+
+    try:
+        newest = recent_commits(spark, table, 1)[0]
+    except LakescoreError as error:
+        return None, error.what
+    return age_text(time.time() - newest.millis / 1000), None
+
+
+def _progress(spark: SparkSession, lake: Lake, workload: Workload) -> Progress | None:
+    if workload.predictions is None:
+        return None
+    return predictions_log(spark, lake, workload.name, workload.predictions).progress()
+
+
+def _rows(spark: SparkSession, lake: Lake, workload: Workload) -> int | None:
+    from pyspark.sql import functions as F
+
+    if workload.predictions is None:
+        return None
+    predictions = lake.table(workload.predictions.table).read(spark)
+    return int(predictions.where(F.col("_workload") == workload.name).count())
+
+
+def age_text(seconds: float) -> str:
+    """The largest unit that gives at least one: ``5 min``, ``3 h``, ``2 d``."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(int(seconds), 0)} s"

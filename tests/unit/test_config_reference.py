@@ -1,0 +1,58 @@
+"""The generated reference pages say what the code says, and hashes what the configuration is."""
+
+from pathlib import Path
+
+import pytest
+
+from lakescore.config.hashes import TRAINING_SECTIONS, config_hash
+from lakescore.config.reference import reference_pages, write_reference
+from lakescore.config.refused import REFUSED_FUNCTIONS
+from lakescore.config.workload import Source, Workload
+
+DOCS = Path(__file__).parents[2] / "docs" / "reference"
+
+
+@pytest.mark.parametrize("name", sorted(reference_pages()))
+def test_generated_pages_are_up_to_date(name):
+    written = (DOCS / name).read_text(encoding="utf-8")
+    assert written == reference_pages()[name], "run: lakescore schema --markdown"
+
+
+def test_every_key_and_every_refused_function_is_described():
+    pages = reference_pages()
+    for name in (*Workload.model_fields, *Source.model_fields):
+        assert f"| `{name}` |" in pages["workload.md"]
+    for name in REFUSED_FUNCTIONS:
+        assert f"`{name}`" in pages["expressions.md"]
+
+
+def test_pages_are_written_to_a_folder(tmp_path):
+    written = write_reference(tmp_path / "reference")
+    assert {file.name for file in written} == reference_pages().keys()
+
+
+def workload(**changes: object) -> Workload:
+    sections = {
+        "name": "churn",
+        "source": {"table": "t", "key": "id"},
+        "label": "y",
+        "features": {"a": "a", "b": "b + 1"},
+        "split": "random",
+        "candidates": [{"prior": {"x": 1, "y": 2}}],
+    }
+    return Workload.model_validate({**sections, **changes})
+
+
+def test_the_training_hash_sees_what_training_depends_on_and_no_spelling():
+    known = config_hash(workload(), TRAINING_SECTIONS)
+    spelled_out = {"features": ["a", {"b": "b + 1"}], "candidates": [{"prior": {"y": 2, "x": 1}}]}
+    spelled_out["features"][0] = {"a": {"expression": "a"}}
+    assert config_hash(workload(**spelled_out), TRAINING_SECTIONS) == known
+    assert config_hash(workload(description="new", tags="x"), TRAINING_SECTIONS) == known
+    assert config_hash(workload(seed=8), TRAINING_SECTIONS) != known
+    assert config_hash(workload(features={"b": "b + 1", "a": "a"}), TRAINING_SECTIONS) != known
+
+
+def test_a_hash_of_an_unknown_section_is_a_mistake():
+    with pytest.raises(ValueError, match="sede"):
+        config_hash(workload(), {"sede"})
