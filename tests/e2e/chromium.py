@@ -76,8 +76,9 @@ class Browser:
         self.run("document.fonts.ready.then(() => new Promise(requestAnimationFrame))")
 
     def print_view(self) -> None:
-        """Show the page as it would be printed."""
-        self._call("Emulation.setEmulatedMedia", media="print", features=[])
+        """Show the page as it would be printed for someone who prefers dark screens."""
+        feature = {"name": "prefers-color-scheme", "value": "dark"}
+        self._call("Emulation.setEmulatedMedia", media="print", features=[feature])
 
     def run(self, script: str) -> Any:
         """The JSON value of a JavaScript expression (or of the promise that it gives)."""
@@ -143,6 +144,7 @@ class Browser:
 @contextmanager
 def open_browser(profile: Path) -> Iterator[Browser]:
     """A running browser with a profile of its own; ended with all its processes on the way out."""
+    chromium = find_chromium()
     # Chromium reads commands from descriptor 3 and answers on 4. Both ends are first moved out
     # of the way, so that neither is lost when they are put there in the child.
     theirs_in, ours_out = map(_move_up, os.pipe())
@@ -153,7 +155,7 @@ def open_browser(profile: Path) -> Iterator[Browser]:
         os.dup2(theirs_out, 4)
 
     process = subprocess.Popen(
-        [find_chromium(), *_FLAGS, f"--user-data-dir={profile}"],
+        [chromium, *_FLAGS, f"--user-data-dir={profile}"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -19,7 +19,7 @@ from lakescore.registry.pyfunc_process import PyfuncScorer
 
 ROWS = pa.RecordBatch.from_pydict({"x": [1.0, None, 3.0], "n": [1, 2, 3]})
 #: How long a model may take to load on a busy machine.
-PATIENCE = 240.0
+PATIENCE = 120.0
 
 MODEL = """
 import os, sys, time

@@ -17,8 +17,10 @@ def as_list(value: Any) -> Any:
 
 def names_to_pairs(value: Any) -> Any:
     """A name, or a list of names, joins or keeps each under its own name."""
-    value = as_list(value)
-    return {name: name for name in value} if isinstance(value, list) else value
+    names = as_list(value)
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        return {name: name for name in names}
+    return value
 
 
 def doubled_names(names: Iterable[str]) -> str:

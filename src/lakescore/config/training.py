@@ -42,7 +42,8 @@ class Label(ConfigModel):
             return {"expression": quoted(value) if value.isidentifier() else value}
         if isinstance(value, dict) and "column" in value and "expression" not in value:
             rest = {key: item for key, item in value.items() if key != "column"}
-            return {"expression": quoted(str(value["column"])), **rest}
+            column = value["column"]
+            return {"expression": quoted(column) if isinstance(column, str) else column, **rest}
         return value
 
     _on = field_validator("on", mode="before")(names_to_pairs)

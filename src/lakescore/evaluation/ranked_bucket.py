@@ -86,7 +86,11 @@ def rank_bucket(
     positives = np.add.reduceat(positives[order], starts)
     above_rows = before[0] + np.cumsum(rows)
     above_positives = before[1] + np.cumsum(positives)
-    groups = _groups(scores, rows, positives, above_rows, all_rows, resolution)
+    quantiles, intervals = resolution
+    # In whole numbers, so that every coarser division is a union of these.
+    quantile = (quantiles * above_rows - 1) // all_rows
+    interval = np.minimum(np.floor(scores * intervals), intervals - 1).astype(np.int64)
+    groups = _groups(quantile, interval, scores, rows, positives)
     return RankedBucket(groups, _sums(scores, rows, positives, above_rows, above_positives))
 
 
@@ -94,30 +98,24 @@ def _sums(
     scores: Floats, rows: Ints, positives: Ints, above_rows: Ints, above_positives: Ints
 ) -> Floats:
     negatives = rows - positives
-    kept = np.clip(scores, _LOG_LOSS_EPSILON, 1 - _LOG_LOSS_EPSILON)
+    if_positive, if_negative = log_losses(scores)
     values = (
         negatives * (above_positives - positives / 2),
         positives * (above_positives / above_rows),
-        -positives * np.log(kept) - negatives * np.log1p(-kept),
+        positives * if_positive + negatives * if_negative,
         positives * (1 - scores) ** 2 + negatives * scores**2,
     )
     return np.array([value.sum() for value in values])
 
 
-def _groups(
-    scores: Floats,
-    rows: Ints,
-    positives: Ints,
-    above_rows: Ints,
-    all_rows: int,
-    resolution: tuple[int, int],
-) -> Floats:
-    quantiles, intervals = resolution
-    # In whole numbers, so that every coarser division is a union of these.
-    quantile = (quantiles * above_rows - 1) // all_rows
-    interval = np.minimum(np.floor(scores * intervals), intervals - 1).astype(np.int64)
-    new = np.append(True, (np.diff(quantile) != 0) | (np.diff(interval) != 0))
-    starts = np.flatnonzero(new)
+def log_losses(scores: Floats) -> tuple[Floats, Floats]:
+    """The log loss of each score if its row is positive, and if it is negative."""
+    kept = np.clip(scores, _LOG_LOSS_EPSILON, 1 - _LOG_LOSS_EPSILON)
+    return -np.log(kept), -np.log1p(-kept)
+
+
+def _groups(quantile: Ints, interval: Ints, scores: Floats, rows: Ints, positives: Ints) -> Floats:
+    starts = np.flatnonzero(np.append(True, (np.diff(quantile) != 0) | (np.diff(interval) != 0)))
     ends = np.append(starts[1:], len(scores)) - 1
     added = [np.add.reduceat(value, starts) for value in (rows, positives, scores * rows)]
     return np.column_stack([quantile[starts], interval[starts], scores[ends], *added])

@@ -7,7 +7,7 @@ ranked on its own, in executors. Where the cuts lie changes nothing but the bala
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -20,7 +20,7 @@ from pyspark import StorageLevel
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from lakescore.evaluation.ranked_bucket import COLUMNS, SUMS, RankedBucket, rank_bucket
+from lakescore.evaluation.ranked_bucket import COLUMNS, RankedBucket, rank_bucket
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -161,23 +161,23 @@ def _sums(values: npt.NDArray[np.int64], starts: npt.NDArray[np.int64]) -> npt.N
 
 def _rank_buckets(quantiles: int, intervals: int, batches: Batches) -> Batches:
     """Buckets, each in consecutive rows -> one row a bucket."""
-    names = [*_BUCKET, "groups", "sums"]
     for key, rows in groupby(_rows(batches), key=itemgetter(*range(len(_BUCKET)))):
-        first = next(rows)
-        blobs = [first[4], *(row[4] for row in rows)]
+        blobs, before_rows, before_positives, all_rows = zip(
+            *(row[4:] for row in rows), strict=True
+        )
         parts = np.concatenate([np.frombuffer(blob, dtype=_PART) for blob in blobs])
         ranked = rank_bucket(
             parts["score"],
             parts["rows"].astype(np.int64),
             parts["positives"].astype(np.int64),
-            before=(first[5], first[6]),
-            all_rows=first[7],
+            before=(before_rows[0], before_positives[0]),
+            all_rows=all_rows[0],
             resolution=(quantiles, intervals),
         )
-        keys = [pa.array([value], type=pa.int32()) for value in key]
-        blobs = [ranked.groups.tobytes(), ranked.sums.tobytes()]
-        values = [pa.array([blob], type=pa.binary()) for blob in blobs]
-        yield pa.RecordBatch.from_arrays([*keys, *values], names=names)
+        values = [pa.array([value], type=pa.int32()) for value in key]
+        for array in (ranked.groups, ranked.sums):
+            values.append(pa.array([array.tobytes()], type=pa.binary()))
+        yield pa.RecordBatch.from_arrays(values, names=[*_BUCKET, "groups", "sums"])
 
 
 def _rows(batches: Batches) -> Iterator[tuple[Any, ...]]:

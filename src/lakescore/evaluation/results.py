@@ -1,4 +1,4 @@
-"""What an evaluation gives: metrics for each model and split, and bounded profiles of the scores."""
+"""What an evaluation gives: metrics for each model and split, and profiles of the scores."""
 
 from __future__ import annotations
 

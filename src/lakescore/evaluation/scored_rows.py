@@ -65,7 +65,7 @@ class ScoredRows:
         splits: Sequence[str] = (),
         keep: Mapping[str, Column] | None = None,
     ) -> ScoredRows:
-        """Rows of `splits` (default: all with a split); `keep` adds columns. Raises ColumnMissing."""
+        """Rows of `splits` (default: any); `keep` adds columns. Raises ColumnMissing."""
         named = [label, *scores.values(), *([] if by is None else [by])]
         require_columns(df, named, "the evaluation")
         split = F.lit(ALL_ROWS) if by is None else quoted(by).cast("string")

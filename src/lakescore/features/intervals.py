@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyspark.sql import functions as F
@@ -129,7 +130,7 @@ def _at_most(count: int, intervals: list[Interval]) -> list[Interval]:
     """Fill the smallest gaps until no more than `count` intervals are left."""
     if len(intervals) <= count:
         return intervals
-    gaps = [later.after - one.before for one, later in zip(intervals, intervals[1:], strict=False)]
+    gaps = [later.after - one.before for one, later in pairwise(intervals)]
     kept = set(sorted(range(len(gaps)), key=lambda i: gaps[i], reverse=True)[: count - 1])
     merged = [intervals[0]]
     for i, interval in enumerate(intervals[1:]):

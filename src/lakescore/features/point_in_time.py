@@ -19,17 +19,10 @@ from pyspark.sql import functions as F
 
 from lakescore.config.base import quoted
 from lakescore.config.workload import Context
-from lakescore.errors import TypeMismatch, UsageError
+from lakescore.features.context_checks import check_contexts, place
 from lakescore.features.intervals import floor_div, micros
 from lakescore.features.lookup import join_lookup
-from lakescore.features.resolve import (
-    INTEGERS,
-    TIMESTAMPS,
-    check_columns,
-    col,
-    data_type,
-    expression_types,
-)
+from lakescore.features.resolve import NESTED, col
 from lakescore.features.windows import Timeline, output_types
 
 if TYPE_CHECKING:
@@ -80,46 +73,15 @@ def join_contexts(
     joined = rows
     for names in _groups(contexts):
         timelines = [
-            Timeline(f"c{i}_", contexts[one], frames[one], _where(one, contexts[one]))
+            Timeline(f"c{i}_", contexts[one], frames[one], place(one, contexts[one]))
             for i, one in enumerate(names)
         ]
         joined = _join_timelines(joined, timelines, str(prediction_time))
     for one, context in contexts.items():
         if context.static:
-            joined = join_lookup(joined, context, frames[one], where=_where(one, context))
+            joined = join_lookup(joined, context, frames[one], where=place(one, context))
     outputs = [output for context in contexts.values() for output in context.outputs]
     return joined.select(*map(col, [*rows.columns, *outputs]))
-
-
-def check_contexts(
-    rows: DataFrame,
-    contexts: Mapping[str, Context],
-    frames: Mapping[str, DataFrame],
-    prediction_time: str | None,
-) -> None:
-    """Whether the join can be made, from the schemas alone; raises as `join_contexts` does."""
-    for name, context in contexts.items():
-        where = _where(name, context)
-        check_columns(rows, context.on, where=f"{where}, the source's side of `on`")
-        read = [aggregate.column for aggregate in context.aggregates.values()]
-        time = [] if context.known_at is None else [context.known_at]
-        check_columns(
-            frames[name],
-            [*context.on.values(), *time, *context.latest.values(), *read],
-            where=where,
-        )
-        _check_key_types(rows, context, frames[name], where)
-        _check_outputs_are_new(rows, context, where)
-        output_types(context, frames[name], where)
-        if context.known_at is not None:
-            found = data_type(frames[name], context.known_at).typeName()
-            _check_is_time(found, f"known_at '{context.known_at}'", where)
-    if prediction_time is None and not all(context.static for context in contexts.values()):
-        raise UsageError("point-in-time joins need source.prediction_time")
-    if prediction_time is not None:
-        place = "source.prediction_time"
-        found = expression_types(rows, {place: prediction_time})[place].typeName()
-        _check_is_time(found, f"'{prediction_time}'", place)
 
 
 def with_output_columns(
@@ -129,7 +91,7 @@ def with_output_columns(
     outputs = [
         F.lit(None).cast(type_).alias(output)
         for name, context in contexts.items()
-        for output, type_ in output_types(context, frames[name], _where(name, context)).items()
+        for output, type_ in output_types(context, frames[name], place(name, context)).items()
     ]
     return rows.select("*", *outputs)
 
@@ -152,10 +114,9 @@ class _Spine:
     def frame(self, rows: DataFrame, prediction_time: str, bucket: int) -> DataFrame:
         kept = [col(name).alias(new) for name, new in zip(self.columns, self.renamed, strict=True)]
         keys = [col(name).alias(new) for name, new in zip(self.keys, self.key_columns, strict=True)]
-        timed = rows.select(*kept, *keys, F.expr(micros(prediction_time)).alias("t"))
-        return timed.withColumn("is_row", F.lit(True)).withColumn(
-            "bucket", self._bucket(bucket, rows)
-        )
+        time = F.expr(micros(prediction_time)).alias("t")
+        timed = rows.select(*kept, *keys, time, F.lit(True).alias("is_row"))
+        return timed.withColumn("bucket", self._bucket(bucket, rows))
 
     def _bucket(self, bucket: int, rows: DataFrame) -> Column:
         """Rows that can match nothing are spread by their values: they share one (null) key."""
@@ -166,7 +127,7 @@ class _Spine:
         flat = [
             new
             for new, field in zip(self.renamed, rows.schema, strict=True)
-            if field.dataType.typeName() not in ("map", "array", "struct", "variant")
+            if field.dataType.typeName() not in NESTED
         ]
         spread = F.xxhash64(*flat) if flat else F.lit(0).cast("long")
         return F.when(matches, F.expr(floor_div("t", bucket))).otherwise(spread)
@@ -185,10 +146,10 @@ def _join_timelines(
     running = [column for timeline in timelines for column in timeline.running(window)]
     kept = [*spine.renamed, "t", "is_row"]
     seen = lines.select(*kept, *running).where("is_row")
-    restored = [
-        F.col(new).alias(old) for old, new in zip(spine.columns, spine.renamed, strict=True)
-    ]
-    return seen.select(*restored, *(out for timeline in timelines for out in timeline.outputs()))
+    names = zip(spine.renamed, spine.columns, strict=True)
+    restored = [F.col(number).alias(name) for number, name in names]
+    outputs = [output for timeline in timelines for output in timeline.outputs()]
+    return seen.select(*restored, *outputs)
 
 
 def _context_lines(timeline: Timeline, bucket: int) -> DataFrame:
@@ -211,42 +172,3 @@ def _groups(contexts: Mapping[str, Context]) -> list[list[str]]:
         if not context.static:
             groups.setdefault(tuple(key.lower() for key in context.on), []).append(name)
     return list(groups.values())
-
-
-def _where(name: str, context: Context) -> str:
-    return f"context '{name}' ({context.table})"
-
-
-def _check_key_types(rows: DataFrame, context: Context, frame: DataFrame, where: str) -> None:
-    for ours, theirs in context.on.items():
-        left, right = data_type(rows, ours), data_type(frame, theirs)
-        integers = left.typeName() in INTEGERS and right.typeName() in INTEGERS
-        if left != right and not integers:
-            raise TypeMismatch(
-                f"the source's '{ours}' is {left.simpleString()}, "
-                f"the context's '{theirs}' is {right.simpleString()}",
-                where=where,
-                hint="give both columns one type where the tables are made; nothing is cast silently",
-            )
-        if left.typeName() in ("map", "array", "struct", "variant"):
-            raise TypeMismatch(f"'{ours}' is {left.simpleString()}, not a key", where=where)
-
-
-def _check_outputs_are_new(rows: DataFrame, context: Context, where: str) -> None:
-    taken = {name.lower() for name in rows.columns}
-    for output in context.outputs:
-        if output.lower() in taken:
-            raise UsageError(
-                f"its output '{output}' is also a column of the source",
-                where=where,
-                hint=f"give it another name, like `latest: {{my_{output}: {output}}}`",
-            )
-
-
-def _check_is_time(found: str, what: str, where: str) -> None:
-    if found in TIMESTAMPS:
-        return
-    hint = "say when in the day, like `CAST(day AS TIMESTAMP) + INTERVAL 1 DAY`"
-    if found != "date":
-        hint = "make it a timestamp, like `CAST(x AS TIMESTAMP)` or `timestamp_seconds(x)`"
-    raise TypeMismatch(f"{what} is {found}, not a timestamp", where=where, hint=hint)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 INTEGERS = frozenset({"byte", "short", "integer", "long"})
 FRACTIONS = frozenset({"float", "double", "decimal"})
 NUMBERS = INTEGERS | FRACTIONS
+NESTED = frozenset({"map", "array", "struct", "variant"})
 TIMESTAMPS = frozenset({"timestamp", "timestamp_ntz"})
 
 

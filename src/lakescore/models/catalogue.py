@@ -105,7 +105,8 @@ def _allowed(field: FieldInfo) -> str:
     options = getattr(field.annotation, "__args__", None)
     if options and all(isinstance(option, str) for option in options):
         return f"one of {', '.join(options)}"
-    kind = {int: "a whole number", float: "a number"}.get(field.annotation or str, "a value")
+    kinds: dict[Any, str] = {int: "a whole number", float: "a number"}
+    kind = kinds.get(field.annotation, "a value")
     limits = [
         words.format(getattr(rule, sign))
         for rule in field.metadata

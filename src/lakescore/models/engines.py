@@ -17,7 +17,7 @@ _HINTS = {
     "bad_alloc": _MEMORY,
     "maxBins": "raise the parameter max_bins",
     "UnsatisfiedLinkError": "set the parameter backend: native",
-    "Connection refused": "the engine's workers could not reach each other: rerun, or backend: native",
+    "Connection refused": "the workers could not reach each other: rerun, or set backend: native",
     "BarrierJobSlotsNumberCheckFailed": "fewer free slots than workers: rerun when they are free",
 }
 _JAVA = re.compile(
@@ -42,7 +42,7 @@ def engine_words(error: BaseException) -> str:
     """The innermost cause that a Java trace names, else the error's first paragraph."""
     causes = _JAVA.findall(str(error))
     text = causes[-1] if causes else str(error).split("\n\n")[0]
-    return f"{type(error).__name__}" if not text.strip() else text.strip()[:_LONGEST]
+    return text.strip()[:_LONGEST] or type(error).__name__
 
 
 def _hint(text: str) -> str | None:

@@ -3,8 +3,8 @@
     python -m lakescore.registry.pyfunc_child FOLDER
 
 Rows come as an Arrow stream on standard input; the answers go, one batch for one batch, as an
-Arrow stream with the column `prediction` (double) to standard output. Its schema is written once
-the model is loaded. The process ends when its input does, or when its parent is gone.
+Arrow stream with the column `prediction` (double) to standard output, after one byte that says
+that the model is loaded. The process ends when its input does, or when its parent is gone.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PREDICTION = "prediction"
+LOADED = b"+"
 _POLL_SECONDS = 1.0
 
 
@@ -69,16 +70,17 @@ def _serve(model: Any, rows: IO[bytes], answers: IO[bytes]) -> None:
     import pyarrow as pa
 
     schema = pa.schema([(PREDICTION, pa.float64())])
-    with pa.ipc.new_stream(answers, schema) as out:
+    answers.write(LOADED)
+    answers.flush()
+    try:
+        batches = pa.ipc.open_stream(rows)
+    except pa.ArrowInvalid:  # the input ended before any row
+        return
+    out = pa.ipc.new_stream(answers, schema)
+    for batch in batches:
+        scores = pa.array(_predict(model, batch), type=pa.float64())
+        out.write_batch(pa.RecordBatch.from_arrays([scores], schema=schema))
         answers.flush()
-        try:
-            batches = pa.ipc.open_stream(rows)
-        except pa.ArrowInvalid:  # the input ended before any row
-            return
-        for batch in batches:
-            scores = pa.array(_predict(model, batch), type=pa.float64())
-            out.write_batch(pa.RecordBatch.from_arrays([scores], schema=schema))
-            answers.flush()
 
 
 def _predict(model: Any, batch: pa.RecordBatch) -> npt.NDArray[np.float64]:

@@ -23,6 +23,7 @@ import pyarrow as pa
 from lakescore.arrow_types import cast_columns
 from lakescore.errors import LakescoreError, ModelBroken
 from lakescore.hashing import folder_hashes, json_sha256
+from lakescore.registry.pyfunc_child import LOADED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,6 +94,8 @@ class _Child:
             env=_environment(),
             start_new_session=True,
         )
+        assert self._process.stdin and self._process.stdout  # noqa: S101 - both are pipes
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
         self.close = weakref.finalize(self, _end, self._process, workplace)
         self._said: deque[str] = deque(maxlen=200)
         self._listener = threading.Thread(
@@ -100,13 +103,17 @@ class _Child:
         )
         self._listener.start()
         with self._deadline(seconds, "to load"):
-            self._answers = pa.ipc.open_stream(self._process.stdout)
-            self._rows = pa.ipc.new_stream(self._process.stdin, schema)
+            if self._stdout.read(len(LOADED)) != LOADED:
+                raise EOFError
+        self._rows = pa.ipc.new_stream(self._stdin, schema)
+        self._answers: pa.ipc.RecordBatchStreamReader | None = None
 
     def predict(self, rows: pa.RecordBatch, seconds: float) -> npt.NDArray[np.float64]:
         with self._deadline(seconds, "to score a batch"):
             self._rows.write_batch(rows)
-            self._process.stdin.flush()  # type: ignore[union-attr]
+            self._stdin.flush()
+            if self._answers is None:  # Arrow writes a stream's schema with its first batch
+                self._answers = pa.ipc.open_stream(self._stdout)
             answer = self._answers.read_next_batch()
         scores = answer.column(0)
         result: npt.NDArray[np.float64] = scores.fill_null(float("nan")).to_numpy(
@@ -127,7 +134,7 @@ class _Child:
         timer.start()
         try:
             yield
-        except (pa.ArrowException, OSError, StopIteration, ValueError) as error:
+        except (pa.ArrowException, OSError, EOFError, StopIteration, ValueError) as error:
             raise self._failure(seconds if overran.is_set() else None, doing) from error
         finally:
             timer.cancel()

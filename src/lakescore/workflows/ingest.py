@@ -1,1 +1,77 @@
-"""Ingest: an append-only Delta copy of files or of a Hive table, each part exactly once."""
+"""Ingest: an append-only Delta copy of files or of a catalog table, each part exactly once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from lakescore.errors import UsageError
+from lakescore.version import code_version
+from lakescore.workflows.run_result import RunResult, Status, recorded_run
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from lakescore.config.settings import Settings
+    from lakescore.lake.copies import IngestOutcome
+
+HIVE = "hive:"
+_ENDINGS = {"csv": "csv", "json": "json", "jsonl": "json", "parquet": "parquet", "orc": "orc"}
+
+
+def ingest(
+    spark: SparkSession,
+    settings: Settings,
+    *,
+    table: str,
+    source: str,
+    file_format: str | None = None,
+) -> RunResult:
+    """Append what `source` gained: new files below a path or glob, or partitions of `hive:NAME`.
+
+    Running it again with nothing new says NOTHING_TO_DO. Raises UsageError for an unknown format
+    and what `ingest_files` and `ingest_table` raise; then nothing was committed.
+    """
+    with recorded_run("ingest", table.replace("/", "_"), settings.runs, code_version()) as run:
+        run.command = f"lakescore ingest {table} --from {source}"
+        with run.phase("copy"):
+            outcome = _copy(spark, settings, table, source, file_format)
+        run.counts = {"found": outcome.found, "added": outcome.added, "rows": outcome.rows}
+        if outcome.version is None:
+            run.details["reason"] = f"all {outcome.found} files or partitions are in {table}"
+            return run.finish(Status.NOTHING_TO_DO)
+        run.details["table_version"] = outcome.version
+        return run.finish(Status.DONE)
+
+
+def _copy(
+    spark: SparkSession, settings: Settings, table: str, source: str, file_format: str | None
+) -> IngestOutcome:
+    from lakescore.lake.ingest import ingest_files
+    from lakescore.lake.ingest_table import ingest_table
+    from lakescore.lake.tables import Lake
+
+    target = Lake(settings.lake).table(table)
+    if source.startswith(HIVE):
+        return ingest_table(spark, target, source.removeprefix(HIVE))
+    return ingest_files(spark, target, source, known_format(source, file_format))  # type: ignore[arg-type]
+
+
+def known_format(source: str, declared: str | None) -> str:
+    """The declared format, or the one of the source's ending. Raises UsageError."""
+    from lakescore.lake.ingest import Format
+
+    known = get_args(Format)
+    if declared is not None:
+        if declared not in known:
+            raise UsageError(f"'{declared}' is not a file format", hint=f"known: {', '.join(known)}")
+        return declared
+    endings = [suffix.lstrip(".").lower() for suffix in Path(source).suffixes]
+    for ending in reversed(endings):
+        if ending in _ENDINGS:
+            return _ENDINGS[ending]
+    raise UsageError(
+        "the format of the files cannot be told from their name",
+        where=source,
+        hint=f"add --format with one of {', '.join(known)}",
+    )

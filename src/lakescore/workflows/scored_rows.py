@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from lakescore.config.settings import ScoringSettings, Settings
+    from lakescore.config.workload import Context
     from lakescore.workflows.plan import ScoringPlan
 
 
@@ -77,3 +77,23 @@ def should_compile(scoring: ScoringSettings, rows: int) -> bool:
     if scoring.compile == "auto":
         return rows >= scoring.compile_min_rows
     return scoring.compile == "always"
+
+
+def check_freshness(
+    rows: DataFrame,
+    prediction_time: str | None,
+    contexts: Mapping[str, Context],
+    frames: Mapping[str, DataFrame],
+) -> None:
+    """Stop before a late context would put null features into commits for ever.
+
+    Raises StaleContext for a context that is older than its declared `max_lag`.
+    """
+    from lakescore.features.intervals import check_max_lag, prediction_times
+
+    bounded = {name: context for name, context in contexts.items() if context.max_lag}
+    if not bounded or prediction_time is None:
+        return
+    last = prediction_times(rows, prediction_time).last
+    for name, context in bounded.items():
+        check_max_lag(name, context, frames[name], last)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from lakescore.config.base import quoted as _quoted
 from lakescore.config.workload import Label, RandomSplit, TimeSplit, Workload
-from lakescore.errors import EmptyTable, OneClassLabel, TypeMismatch
+from lakescore.errors import EmptyTable, OneClassLabel, TypeMismatch, UsageError
 from lakescore.matrix import LABEL, SPLIT, Split, Task
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
+
+    from pyspark.sql.types import StructType
 
     from lakescore.config.workload import Feature
     from lakescore.workflows.pins import Pins
@@ -30,20 +33,33 @@ class SplitCounts:
 
 
 @dataclass(frozen=True)
+class ContractCounts:
+    """read = valid + quarantined + duplicates, over the rows that are in a split."""
+
+    read: int
+    valid: int
+    quarantined: int
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, int]:
+        return {"read": self.read, "valid": self.valid, "quarantined": self.quarantined}
+
+
+@dataclass(frozen=True)
 class TrainingSnapshot:
     """The materialised rows: key, kept columns, one column per feature, `_label`, `_split`.
 
-    It is stored below `folder`, partitioned by split, so reading it many times is safe.
-    `unlabelled` counts rows without a label by outcome.
+    It is stored below `folder`, so reading it many times is safe. `unlabelled` counts rows
+    without a label by outcome.
     """
 
     folder: str
     task: Task
+    key: tuple[str, ...]
     features: tuple[Feature, ...]
-    counts: Mapping[str, int]
+    quality: ContractCounts
     splits: Mapping[Split, SplitCounts]
     unlabelled: Mapping[str, int]
-    reasons: Mapping[str, int]
 
     def read(self, spark: SparkSession, *splits: Split) -> DataFrame:
         """Labelled rows of these splits; of all when none is named."""
@@ -56,8 +72,8 @@ class TrainingSnapshot:
 def with_label(rows: DataFrame, label: Label, labels: DataFrame | None) -> DataFrame:
     """Add `_label` (as its expression gives it) and `_outcome` to every row; null where unknown.
 
-    `labels` is the label's own table. Raises EmptyTable-like errors never: rows without a match
-    simply have no label. A key that stands twice in `labels` would double rows, so it is refused.
+    `labels` is the label's own table; rows without a match in it have no label. Raises
+    TypeMismatch for a key that stands there twice, which would double rows.
     """
     from pyspark.sql import functions as F
 
@@ -168,9 +184,137 @@ def _check_split(split: Split, counts: SplitCounts | None, task: Task, where: st
         )
 
 
-def segment_columns(workload: Workload) -> tuple[str, ...]:
-    return tuple(name for name in workload.report.segments if name not in workload.source.key)
+def valid_rows(spark: SparkSession, workload: Workload, pins: Pins) -> DataFrame:
+    """The source's rows with CONTRACT_COLUMNS and `_split`, of those that are in a split."""
+    from pyspark.sql import functions as F
+
+    from lakescore.lake.contract import check_schema, with_reasons
+
+    source, split = workload.source, workload.split
+    rows = pins.source.read(spark)
+    check_schema(rows, source, workload.report.segments, where=str(pins.source))
+    if split is None:
+        raise UsageError(f"workload '{workload.name}' has no split", where="split")
+    placed = with_reasons(rows, source).withColumn(SPLIT, split_column(split, source.key))
+    return placed.where(F.col(SPLIT).isNotNull())
 
 
-def _quoted(name: str) -> str:
-    return f"`{name.replace('`', '``')}`"
+def materialise(
+    spark: SparkSession,
+    workload: Workload,
+    pins: Pins,
+    folder: str,
+    *,
+    sample: float | None = None,
+) -> TrainingSnapshot:
+    """Read the pins once and store what training needs below `folder`.
+
+    `sample` takes a share of the rows by a hash of the key. Raises what the contract, the joins
+    and the label's checks raise.
+    """
+    from lakescore.features.sql_stage import feature_frame
+    from lakescore.lake.contract import CONTRACT_COLUMNS, is_valid
+
+    source, label = workload.source, workload.label
+    if label is None:
+        raise UsageError(f"workload '{workload.name}' has no label", where="label")
+    judged = _sampled(valid_rows(spark, workload, pins), source.key, sample)
+    quality = _checked_quality(judged, workload, pins)
+    valid = judged.where(is_valid()).drop(*CONTRACT_COLUMNS)
+    labelled = with_label(valid, label, pins.label.read(spark) if pins.label else None)
+    task = infer_task(labelled, label)
+    features = declared_features(workload, pins.source.schema)
+    keep = dict.fromkeys([*source.key, *workload.report.segments, LABEL, SPLIT, OUTCOME])
+    featured = feature_frame(
+        labelled,
+        source=source,
+        contexts=workload.context,
+        frames=pins.frames(spark),
+        features=features,
+        keep=tuple(keep),
+    )
+    stored = _store(featured, folder, source.key)
+    return TrainingSnapshot(
+        folder=folder,
+        task=task,
+        key=source.key,
+        features=features,
+        quality=quality,
+        splits=count_splits(stored, task, str(pins.source)),
+        unlabelled=_count_unlabelled(stored),
+    )
+
+
+def declared_features(workload: Workload, schema: StructType) -> tuple[Feature, ...]:
+    """The features as listed, or those that `all` stands for in a source of this schema."""
+    from lakescore.config.expressions import check_expression
+    from lakescore.features.sql_stage import infer_features
+
+    if isinstance(workload.features, tuple):
+        return workload.features
+    source, label = workload.source, workload.label
+    left_out = {*source.key, *source.columns_known_at, *source.columns_known_at.values()}
+    left_out |= {source.known_at} if source.known_at else set()
+    if label is not None and label.table is None:
+        left_out |= check_expression(label.expression, where="label")
+        left_out |= {label.unlabelled_by} if label.unlabelled_by else set()
+    found = infer_features(schema, left_out)
+    if not found:
+        raise EmptyTable(
+            "no column is left to be a feature",
+            where=source.table,
+            hint="`features: all` takes numbers, booleans and strings",
+        )
+    return found
+
+
+def _sampled(rows: DataFrame, key: Sequence[str], share: float | None) -> DataFrame:
+    from pyspark.sql import functions as F
+
+    if share is None:
+        return rows
+    hashed = F.xxhash64(F.lit("sample"), *(F.col(_quoted(name)).cast("string") for name in key))
+    return rows.where(F.pmod(hashed, F.lit(_HASH_STEPS)) < share * _HASH_STEPS)
+
+
+def _checked_quality(judged: DataFrame, workload: Workload, pins: Pins) -> ContractCounts:
+    from pyspark.sql import functions as F
+
+    from lakescore.lake.contract import COPIES, check_bounds, is_valid, top_reasons
+
+    refused = F.when(~is_valid(), F.lit(1))
+    counted = judged.agg(
+        F.coalesce(F.sum(COPIES), F.lit(0)).alias("read"),
+        F.count(F.when(is_valid(), F.lit(1))).alias("valid"),
+        F.count(refused).alias("quarantined"),
+    ).collect()[0]
+    where = str(pins.source)
+    if counted["read"] == 0:
+        raise EmptyTable(
+            "no row is in any split",
+            where=where,
+            hint="the table is empty, or `split` fits none of its rows",
+        )
+    reasons = top_reasons(judged) if counted["quarantined"] else {}
+    bounds = workload.source.max_quarantined
+    check_bounds(counted["read"], counted["quarantined"], bounds, where=where, reasons=reasons)
+    return ContractCounts(counted["read"], counted["valid"], counted["quarantined"], reasons)
+
+
+def _store(featured: DataFrame, folder: str, key: Sequence[str]) -> DataFrame:
+    """Written in an order that depends on the rows alone, so that equal pins train equally."""
+    spark = featured.sparkSession
+    columns = [_quoted(name) for name in key]
+    parts = int(spark.conf.get("spark.sql.shuffle.partitions", "4"))
+    ordered = featured.repartition(parts, *columns).sortWithinPartitions(*columns)
+    ordered.write.mode("overwrite").parquet(folder)
+    return spark.read.schema(featured.schema).parquet(folder)
+
+
+def _count_unlabelled(stored: DataFrame) -> dict[str, int]:
+    from pyspark.sql import functions as F
+
+    missing = stored.where(F.col(LABEL).isNull())
+    outcome = F.coalesce(F.col(OUTCOME).cast("string"), F.lit("not known yet"))
+    counted = missing.groupBy(outcome.alias("outcome")).count()
+    return {row["outcome"]: row["count"] for row in counted.limit(50).collect()}

@@ -173,7 +173,7 @@ def _training_tiles(report: Report) -> tuple[Tile, ...]:
     found: list[Tile] = []
     best = winner(report.comparison)
     if best is not None and report.comparison is not None:
-        found.append(Tile("Winner", words(best.name), best.backend))
+        found.append(Tile("Winner", best.name, best.backend))
         found += _metric_tiles(report.comparison, best)
     if report.gate is not None:
         made = [check for check in report.gate.checks if check.passed is not None]

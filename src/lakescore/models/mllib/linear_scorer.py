@@ -61,7 +61,7 @@ class LinearScorer(Scorer):
         if self.task is Task.REGRESSION:
             return margin
         with np.errstate(over="ignore"):
-            return 1.0 / (1.0 + np.exp(-margin))
+            return np.asarray(1.0 / (1.0 + np.exp(-margin)))
 
     def save(self, folder: Path) -> None:
         content = {

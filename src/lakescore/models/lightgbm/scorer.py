@@ -1,0 +1,85 @@
+"""The portable LightGBM model: its text, scored compiled where this host has compiled it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from lakescore.errors import ModelBroken, ModelNotFound
+from lakescore.models.base import Scorer
+from lakescore.models.lightgbm.booster import interpreted
+from lakescore.models.lightgbm.compiled import local_cache
+from lakescore.models.lightgbm.text import ModelText, read_model_text
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+_FILE = "model.txt"
+
+
+@dataclass(frozen=True)
+class LightGBMScorer(Scorer):
+    """A LightGBM model with one output: the probability of class 1, or the value.
+
+    Compiled and interpreted predictions are the same doubles: a compiled model that is not
+    bit for bit equal on rows made from the model's own thresholds is never used.
+    """
+
+    kind: ClassVar[str] = "lightgbm"
+    columns: tuple[str, ...]
+    model_text: str
+
+    @classmethod
+    def from_model_file(cls, path: Path) -> LightGBMScorer:
+        """A model that LightGBM or SynapseML saved as text; its columns are its feature names.
+
+        Raises ModelNotFound, ModelBroken for a truncated or contradictory file, and UsageError
+        for a model with several outputs.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            raise ModelNotFound("there is no such file", where=str(path)) from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise ModelBroken(f"cannot be read as text: {error}", where=str(path)) from error
+        return cls(read_model_text(text, str(path)).feature_names, text)
+
+    @cached_property
+    def description(self) -> ModelText:
+        """What the model says of itself: task, objective, trees, categorical columns."""
+        return read_model_text(self.model_text, "LightGBM model")
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the model's text."""
+        return sha256(self.model_text.encode()).hexdigest()
+
+    def _predict(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        compiled = local_cache().load(self.sha256)
+        if compiled is None:
+            return interpreted(self.model_text, matrix)
+        return compiled.predict(matrix)
+
+    def compile(self) -> None:
+        """Compile into the local cache.
+
+        Does nothing when it is there, when another process is compiling, or without lleaves or
+        a writable cache folder: the model is then scored as it is.
+        """
+        local_cache().compile(self.sha256, self.model_text)
+
+    def save(self, folder: Path) -> None:
+        (folder / _FILE).write_bytes(self.model_text.encode())
+
+    @classmethod
+    def load(cls, folder: Path) -> LightGBMScorer:
+        text = (folder / _FILE).read_bytes().decode()
+        return cls(read_model_text(text, str(folder / _FILE)).feature_names, text)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The text alone travels; what was derived from it does not."""
+        return type(self), (self.columns, self.model_text)

@@ -1,0 +1,92 @@
+"""Fit every declared candidate on one encoded snapshot, and score it with each of them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lakescore.matrix import LABEL, SPLIT, Split, Task
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from lakescore.config.base import ConfigModel
+    from lakescore.config.workload import Workload
+    from lakescore.features.preprocessor import Preprocessor
+    from lakescore.models.base import EncodedData, FittedModel
+    from lakescore.workflows.training_data import TrainingSnapshot
+
+log = logging.getLogger("lakescore")
+
+#: The baseline that every model must beat; fitted whether it is declared or not.
+BASELINE = "prior"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """One candidate's fit, in the order of declaration."""
+
+    name: str
+    model: FittedModel
+    parameters: Mapping[str, Any]
+    seconds: float
+
+
+def checked_parameters(workload: Workload, task: Task | None = None) -> dict[str, ConfigModel]:
+    """Candidate -> its parameters with defaults, the baseline last if it is not declared.
+
+    Raises ConfigError for an unknown candidate or parameter, and one that does not fit the task.
+    """
+    from lakescore.models.catalogue import check_parameters, check_task
+
+    declared = {spec.name: spec.parameters for spec in workload.candidates}
+    declared.setdefault(BASELINE, {})
+    found = {name: check_parameters(name, parameters) for name, parameters in declared.items()}
+    if task is not None:
+        for name in found:
+            check_task(name, task)
+    return found
+
+
+def fit_candidates(
+    data: EncodedData, parameters: Mapping[str, ConfigModel], seed: int
+) -> list[Fitted]:
+    """Fit them one after the other; each uses the whole cluster."""
+    from lakescore.models.catalogue import candidate
+
+    fitted = []
+    for name, values in parameters.items():
+        started = time.perf_counter()
+        model = candidate(name).fit(data, values, seed=seed)
+        seconds = time.perf_counter() - started
+        log.info("  fitted %s (%s) in %.1f s", name, model.backend, seconds)
+        fitted.append(Fitted(name, model, values.model_dump(mode="json"), round(seconds, 3)))
+    return fitted
+
+
+def encode_snapshot(
+    spark: SparkSession, snapshot: TrainingSnapshot, preprocessor: Preprocessor, folder: str
+) -> EncodedData:
+    """Store the encoded train and validation rows below `folder`, one folder a split."""
+    from lakescore.features.encode import encode_frame
+    from lakescore.models.base import EncodedData
+
+    rows = snapshot.read(spark, Split.TRAIN, Split.VALIDATION)
+    encoded = encode_frame(rows, preprocessor, [LABEL, SPLIT])
+    encoded = encoded.withColumn(LABEL, encoded[LABEL].cast("double"))
+    encoded.write.mode("overwrite").partitionBy(SPLIT).parquet(folder)
+    schema = encoded.drop(SPLIT).schema
+
+    def stored(split: Split) -> Any:
+        return spark.read.schema(schema).parquet(f"{folder}/{SPLIT}={split.value}")
+
+    return EncodedData(
+        train=stored(Split.TRAIN),
+        validation=stored(Split.VALIDATION),
+        schema=preprocessor.matrix_schema,
+        task=snapshot.task,
+        train_rows=snapshot.splits[Split.TRAIN].rows,
+    )

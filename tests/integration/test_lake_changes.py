@@ -1,0 +1,101 @@
+"""Rows appended since a version, with the change feed and without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lakescore.config.settings import LakeSettings
+from lakescore.errors import SourceChanged
+from lakescore.lake.changes import rows_since
+from lakescore.lake.snapshot import pin
+from lakescore.lake.tables import Lake, Table
+
+pytestmark = pytest.mark.spark
+
+
+@pytest.fixture
+def lake(lake_root: Path) -> Lake:
+    return Lake(LakeSettings(root=str(lake_root)))
+
+
+def append(spark, table: Table, rows: list[tuple], columns: str, **options: str) -> None:
+    frame = spark.createDataFrame(rows, columns).coalesce(1)
+    partitions = [name for name in ("day",) if name in frame.columns]
+    writer = frame.write.format("delta").mode("append").options(**options)
+    writer.partitionBy(*partitions).save(table.path)
+
+
+def new_ids(spark, table: Table, after: int | None) -> list[int]:
+    rows = rows_since(spark, pin(spark, table), after)
+    return sorted(row.id for row in rows.select("id").collect())
+
+
+@pytest.mark.parametrize("feed", ["true", "false"])
+def test_appends_count_and_moving_rows_does_not(spark, lake: Lake, feed: str):
+    table, columns = lake.table("s"), "id int, day string"
+    append(
+        spark, table, [(1, "a b"), (2, "x}y")], columns, **{"delta.enableChangeDataFeed": feed}
+    )
+    append(spark, table, [(3, "a b"), (4, None)], columns)
+    spark.sql(f"OPTIMIZE {table.sql_name}")
+    append(spark, table, [(5, "x}y", 0.5)], "id int, day string, extra double", mergeSchema="true")
+    snapshot = pin(spark, table)
+
+    rows = rows_since(spark, snapshot, 0)
+    assert rows.columns == ["id", "day", "extra"]
+    assert sorted(map(tuple, rows.collect())) == [
+        (3, "a b", None),
+        (4, None, None),
+        (5, "x}y", 0.5),
+    ]
+    assert new_ids(spark, table, None) == [1, 2, 3, 4, 5]
+    assert new_ids(spark, table, 3) == []
+
+
+@pytest.mark.parametrize("feed", ["true", "false"])
+def test_changed_rows_are_refused_naming_the_commits(spark, lake: Lake, feed: str):
+    table = lake.table("s")
+    append(spark, table, [(1,), (2,)], "id int", **{"delta.enableChangeDataFeed": feed})
+    spark.sql(f"DELETE FROM {table.sql_name} WHERE id = 1")
+    append(spark, table, [(3,)], "id int")
+    spark.sql(f"UPDATE {table.sql_name} SET id = 4 WHERE id = 3")
+    with pytest.raises(SourceChanged) as caught:
+        new_ids(spark, table, 0)
+    assert "version 1 (DELETE, 20" in caught.value.what
+    assert "version 3 (UPDATE, 20" in caught.value.what
+    assert "version 2" not in caught.value.what
+    assert caught.value.where == "s@3"
+
+    spark.sql(f"RESTORE TABLE {table.sql_name} TO VERSION AS OF 2")
+    with pytest.raises(SourceChanged, match=r"version 4 \(RESTORE"):
+        new_ids(spark, table, 3)
+
+
+def test_a_change_feed_turned_on_inside_the_range_falls_back_to_the_files(spark, lake: Lake):
+    table = lake.table("s")
+    append(spark, table, [(1,)], "id int")
+    append(spark, table, [(2,)], "id int")
+    spark.sql(f"ALTER TABLE {table.sql_name} SET TBLPROPERTIES (delta.enableChangeDataFeed = true)")
+    append(spark, table, [(3,)], "id int")
+    assert new_ids(spark, table, 0) == [2, 3]
+    assert new_ids(spark, table, 2) == [3]
+
+
+def test_deletion_vectors_without_a_change_feed_ask_for_it(spark, lake: Lake):
+    table = lake.table("s")
+    append(spark, table, [(1,)], "id int", **{"delta.enableDeletionVectors": "true"})
+    append(spark, table, [(2,)], "id int")
+    with pytest.raises(SourceChanged) as caught:
+        new_ids(spark, table, 0)
+    assert "enableChangeDataFeed = true" in str(caught.value.hint)
+
+
+def test_a_table_created_again_is_not_the_source_any_more(spark, lake: Lake):
+    table = lake.table("s")
+    append(spark, table, [(1,)], "id int")
+    with pytest.raises(SourceChanged, match="dropped and created again"):
+        rows_since(spark, pin(spark, table), 0, table_id="of the first one")
+    with pytest.raises(SourceChanged, match="dropped and created again"):
+        rows_since(spark, pin(spark, table), 5)

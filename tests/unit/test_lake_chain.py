@@ -1,0 +1,104 @@
+"""What a table's history tells of one workload's commits."""
+
+from __future__ import annotations
+
+from lakescore.lake.chain import Chain, Progress
+from lakescore.lake.history import TableCommit, metadata_json, parse_metadata, standing
+
+APP = "lakescore:churn"
+
+
+def commit(version: int, seq: int, attempt: str, *, app: str = APP, source: int = 0):
+    fields = {"app_id": app, "commit_seq": seq, "attempt_id": attempt, "source_version": source}
+    return TableCommit(version, version * 1000, "WRITE", metadata=fields)
+
+
+def restore(version: int, *, to: int | None = None, millis: int | None = None):
+    parameters = {} if to is None else {"version": str(to)}
+    return TableCommit(version, version * 1000, "RESTORE", parameters, restored_millis=millis)
+
+
+CREATED = TableCommit(0, 0, "CREATE TABLE")
+
+
+def test_progress_is_that_of_the_last_own_commit():
+    commits = [
+        TableCommit(4, 4000, "OPTIMIZE"),
+        commit(3, 9, "x", app="lakescore:other", source=99),
+        commit(2, 2, "b", source=7),
+        commit(1, 1, "a", source=3),
+        CREATED,
+    ]
+    chain = Chain.of(commits, APP)
+    assert chain.progress() == Progress(commit_seq=2, source_version=7)
+    assert chain.progress().next_seq == 3
+
+
+def test_a_workload_without_commits_in_a_whole_history_starts_at_one():
+    chain = Chain.of([CREATED], APP)
+    assert chain.tells
+    assert chain.progress() == Progress()
+
+
+def test_a_cleaned_history_without_own_commits_tells_nothing():
+    assert not Chain.of([commit(8, 1, "x", app="lakescore:other")], APP).tells
+
+
+def test_restore_lowers_the_source_version_but_never_the_number():
+    commits = [
+        restore(4, to=1),
+        commit(3, 3, "c", source=9),
+        commit(2, 2, "b", source=7),
+        commit(1, 1, "a", source=3),
+        CREATED,
+    ]
+    assert Chain.of(commits, APP).progress() == Progress(commit_seq=3, source_version=3)
+
+
+def test_commits_after_a_restore_count_again():
+    commits = [
+        commit(5, 4, "d", source=9),
+        restore(4, to=1),
+        commit(3, 3, "c", source=9),
+        commit(1, 1, "a", source=3),
+        CREATED,
+    ]
+    chain = Chain.of(commits, APP)
+    assert [c.version for c in chain.in_force] == [5, 1]
+    assert chain.progress() == Progress(commit_seq=4, source_version=9)
+
+
+def test_restore_by_time_goes_back_to_the_newest_commit_before_it():
+    commits = [restore(3, millis=1500), commit(2, 2, "b"), commit(1, 1, "a"), CREATED]
+    assert [c.version for c in standing(commits)] == [1, 0]
+
+
+def test_restore_of_a_restore_follows_both():
+    commits = [
+        restore(4, to=2),
+        restore(3, to=0),
+        commit(2, 2, "b"),
+        commit(1, 1, "a"),
+        CREATED,
+    ]
+    assert [c.version for c in standing(commits)] == [2, 1, 0]
+
+
+def test_strays_are_attempts_whose_number_is_another_attempts_or_was_undone():
+    commits = [restore(4, to=1), commit(3, 3, "c"), commit(2, 2, "b"), commit(1, 1, "a"), CREATED]
+    attempts = {"a": 1, "twin of a": 1, "b": 2, "running now": 4}
+    chain = Chain.of(commits, APP)
+    assert chain.strays(attempts) == ["b", "twin of a"]
+    assert chain.pending(attempts) == ["running now"]
+
+
+def test_attempts_older_than_the_history_are_left_alone():
+    chain = Chain.of([commit(90, 40, "new")], APP)
+    assert chain.strays({"old": 12}) == []
+
+
+def test_metadata_of_others_is_not_read_as_ours():
+    assert parse_metadata('{"commit_seq": 4}') == {}
+    assert parse_metadata("not json") == {}
+    assert parse_metadata(None) == {}
+    assert parse_metadata(metadata_json({"commit_seq": 4}))["commit_seq"] == 4
