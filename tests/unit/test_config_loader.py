@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from lakescore.config import loader
 from lakescore.config.loader import (
     find_conf,
     load_settings,
@@ -138,6 +139,15 @@ def test_conf_is_the_one_named_or_here_or_shipped(tmp_path, monkeypatch):
     assert find_conf() == Path("conf")
     assert find_conf(tmp_path) == tmp_path
     assert "no such configuration folder" in refusal(find_conf, tmp_path / "nope")
+
+
+def test_a_folder_without_environments_takes_the_shipped_ones(conf, tmp_path, monkeypatch):
+    monkeypatch.setattr(loader, "shipped_conf", lambda: conf)
+    own = tmp_path / "own"
+    (own / "workloads").mkdir(parents=True)
+    assert load_settings(own, "local").spark.driver_memory == "2g"
+    write(own / "base.yml", BASE.replace("2g", "3g"))
+    assert load_settings(own, "local").spark.driver_memory == "3g"
 
 
 def test_unknown_workload_lists_those_there_are(conf):
@@ -285,6 +295,11 @@ def test_an_override_of_an_entry_that_is_not_there_is_refused(conf):
         ("label: churned", "model: m", "`model` scores a model that exists: remove it"),
         ("{table: churn_scores}", "{table: t, column: id}", "share a name: id"),
         ("{table: churn_scores}", "{table: t, column: _run_id}", "keep _run_id for lineage"),
+        (
+            "label: churned",
+            "label: {table: t, column: c, on: [{a: b}]}",
+            "label.on: must be a mapping",
+        ),
         ("label: churned", "label: churned\nbad key: 1", "4:1: unknown key 'bad key'"),
         ("name: churn", "name: churn\ncontext: {a b: {}}", "2:11: context.a b: the key must have"),
         (

@@ -190,3 +190,12 @@ def _expressions(draw: st.DrawFn, depth: int = 3) -> tuple[str, frozenset[str]]:
 def test_every_column_of_an_expression_is_found_and_nothing_else(drawn):
     sql, names = drawn
     assert columns(sql) == names
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text("abxr()[]{}.,:;*+-><=!'\"`@$?/ \n19_", max_size=25))
+def test_any_text_is_an_expression_or_is_refused(text):
+    try:
+        columns(text)
+    except ExpressionRefused as error:
+        assert error.what

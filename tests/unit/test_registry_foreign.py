@@ -21,7 +21,11 @@ max_feature_idx=1
 objective=binary sigmoid:1
 feature_names=distance hour
 feature_infos=[0:10] [0:23]
-tree_sizes=0
+tree_sizes=60
+
+Tree=0
+num_leaves=1
+leaf_value=0.5
 
 end of trees
 
@@ -96,14 +100,14 @@ def test_text_model_tells_its_inputs_and_is_scored_compiled(tmp_path):
 def test_truncated_text_model_is_broken(tmp_path):
     path = tmp_path / "model.txt"
     path.write_text(TEXT.partition("end of trees")[0])
-    with pytest.raises(ModelBroken, match="incomplete"):
+    with pytest.raises(ModelBroken, match="not a whole LightGBM text model"):
         open_model(str(path), trust=None)
 
 
 def test_model_of_several_classes_is_refused(tmp_path):
     path = tmp_path / "model.txt"
-    path.write_text(TEXT.replace("num_class=1", "num_class=3"))
-    with pytest.raises(UsageError, match="3 classes"):
+    path.write_text(TEXT.replace("num_tree_per_iteration=1", "num_tree_per_iteration=3"))
+    with pytest.raises(UsageError, match="3 outputs"):
         open_model(str(path), trust=None)
 
 

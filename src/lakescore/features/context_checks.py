@@ -49,13 +49,13 @@ def check_contexts(
         output_types(context, frames[name], where)
         if context.known_at is not None:
             found = data_type(frames[name], context.known_at).typeName()
-            _check_is_time(found, f"known_at '{context.known_at}'", where)
+            check_is_time(found, f"known_at '{context.known_at}'", where)
     if prediction_time is None and not all(context.static for context in contexts.values()):
         raise UsageError("point-in-time joins need source.prediction_time")
     if prediction_time is not None:
         where = "source.prediction_time"
         found = expression_types(rows, {where: prediction_time})[where].typeName()
-        _check_is_time(found, f"'{prediction_time}'", where)
+        check_is_time(found, f"'{prediction_time}'", where)
 
 
 def _check_key_types(rows: DataFrame, context: Context, frame: DataFrame, where: str) -> None:
@@ -84,7 +84,7 @@ def _check_outputs_are_new(rows: DataFrame, context: Context, where: str) -> Non
             )
 
 
-def _check_is_time(found: str, what: str, where: str) -> None:
+def check_is_time(found: str, what: str, where: str) -> None:
     if found in TIMESTAMPS:
         return
     hint = "say when in the day, like `CAST(day AS TIMESTAMP) + INTERVAL 1 DAY`"

@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from lakescore.errors import ModelBroken, ModelNotFound, ModelNotTrusted, UsageError, did_you_mean
+from lakescore.models.lightgbm.text import read_model_text
 from lakescore.registry.inputs import ANY, check_inputs
-from lakescore.registry.lightgbm_text import is_lightgbm_text, read_header
 from lakescore.registry.mlmodel import MLMODEL, ModelDescription, read_description
 from lakescore.registry.model_version import ModelVersion, is_model_uri
 from lakescore.registry.pipeline_metadata import is_pipeline, pipeline_inputs
@@ -126,7 +126,7 @@ def _local(spec: str) -> Path:
 
 def _at_path(spec: str, path: Path) -> OpenedModel:
     if path.is_file():
-        if is_lightgbm_text(path):
+        if _is_lightgbm_text(path):
             return _lightgbm(spec, path)
     elif (path / MLMODEL).is_file():
         return _mlflow(spec, read_description(path))
@@ -142,15 +142,21 @@ def _at_path(spec: str, path: Path) -> OpenedModel:
     )
 
 
+def _is_lightgbm_text(path: Path) -> bool:
+    """Whether a file begins as LightGBM's text format does; a pickle does not."""
+    with path.open("rb") as file:
+        return file.read(5) == b"tree\n"
+
+
 def _lightgbm(spec: str, path: Path) -> OpenedModel:
-    header = read_header(path)
+    text = read_model_text(path.read_text(encoding="utf-8", errors="replace"), str(path))
     return OpenedModel(
         spec,
         Runner.LIGHTGBM,
         str(path),
-        inputs=dict.fromkeys(header.features, "double"),
+        inputs=dict.fromkeys(text.feature_names, "double"),
         flavour="lightgbm",
-        flavour_version=header.version,
+        flavour_version=text.header.get("version"),
         outputs=("prediction",),
     )
 
@@ -179,7 +185,7 @@ def _mlflow(spec: str, description: ModelDescription) -> OpenedModel:
         return replace(found, runner=Runner.PACKAGE, path=str(path), flavour="lakescore")
     if "lightgbm" in flavours:
         path = _inside(description, flavours["lightgbm"].get("data"))
-        if path.is_file() and is_lightgbm_text(path):
+        if path.is_file() and _is_lightgbm_text(path):
             return _signed(found, _lightgbm(spec, path))
     if "spark" in flavours:
         path = _inside(description, flavours["spark"].get("model_data"))

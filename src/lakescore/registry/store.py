@@ -75,7 +75,7 @@ class Registry:
     ) -> ModelVersion:
         """Register a saved model package as the next version of `name`. No alias is moved.
 
-        `inputs` maps feature column -> Spark type (`ModelPackage.inputs`), for the signature.
+        `inputs` maps feature -> Spark type (`ModelPackage.signature`), for MLflow's signature.
         `metrics` are named by split, as in ``test.average_precision``. The version becomes
         visible last, when all of its files are there.
         """

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import lakescore.errors
+from lakescore.config.base import quoted
 from lakescore.errors import ColumnMissing, LakescoreError, ModelBroken, UsageError
 
 if TYPE_CHECKING:
@@ -96,8 +97,8 @@ def score_frame(
     )
     _check(df, model, layout)
     needed = dict.fromkeys([*keep, *model.inputs, *([skip] if skip else [])])
-    rows = df.select(*(_quoted(name) for name in needed))
-    schema = df.select(*(_quoted(name) for name in keep)).schema.add(column, "double")
+    rows = df.select(*(quoted(name) for name in needed))
+    schema = df.select(*(quoted(name) for name in keep)).schema.add(column, "double")
     if class_column:
         schema = schema.add(class_column, "int")
     return rows.mapInArrow(_task(model, layout), schema)
@@ -136,10 +137,6 @@ def _check(df: DataFrame, model: BatchScorer, layout: _Layout) -> None:
             f"two output columns would be called {', '.join(sorted(clashes)) or added[0]}",
             hint="change predictions.column or predictions.class_column",
         )
-
-
-def _quoted(name: str) -> str:
-    return f"`{name.replace('`', '``')}`"
 
 
 def _task(

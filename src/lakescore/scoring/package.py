@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from lakescore.config.workload import Context, Feature, Source
-from lakescore.errors import LakescoreError, ModelBroken
+from lakescore.errors import LakescoreError, ModelBroken, UsageError
+from lakescore.features.names import feature_column
 from lakescore.features.preprocessor import Preprocessor
 from lakescore.hashing import folder_hashes, json_sha256
 from lakescore.matrix import Task
@@ -48,8 +49,8 @@ def _code_version() -> str:
 class ModelPackage:
     """A trained model with its feature definitions, fitted preprocessor and scorer.
 
-    `inputs` maps each feature column to its Spark type, as the SQL stage makes it; `training`
-    is what produced the model (pins, backend, seed), JSON-ready, for whoever asks later.
+    `training` is what produced the model (pins, backend, seed), JSON-ready, for whoever asks
+    later.
     """
 
     workload: str
@@ -57,11 +58,23 @@ class ModelPackage:
     source: Source
     contexts: Mapping[str, Context]
     features: tuple[Feature, ...]
-    inputs: Mapping[str, str]
     preprocessor: Preprocessor
     scorer: Scorer
     training: Mapping[str, Any] = field(default_factory=dict)
     code_version: str = field(default_factory=_code_version)
+
+    @property
+    def signature(self) -> dict[str, str]:
+        """Feature -> the Spark type that the SQL stage gives it, in the matrix's order."""
+        return {
+            column.name: "string" if column.is_categorical else "double"
+            for column in self.preprocessor.matrix_schema.columns
+        }
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """The same under the names that feature columns have in a frame of the SQL stage."""
+        return {feature_column(name): type_ for name, type_ in self.signature.items()}
 
     def predict(self, batch: pa.RecordBatch) -> npt.NDArray[np.float64]:
         """Score feature columns (any order, others ignored); returns shape (rows,)."""
@@ -78,10 +91,13 @@ class ModelPackage:
             return _write(self, Path(folder))
 
     def save(self, folder: Path) -> str:
-        """Write the package into `folder` (made if need be, must be empty); returns its SHA-256."""
+        """Write the package into `folder` (made if need be); returns its SHA-256.
+
+        Raises UsageError when there is something in it already.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise FileExistsError(f"{folder} is not empty")
+            raise UsageError("the folder is not empty", where=str(folder))
         return _write(self, folder)
 
     @classmethod
@@ -121,7 +137,7 @@ def _describe(package: ModelPackage) -> dict[str, Any]:
         "source": package.source.model_dump(mode="json"),
         "context": contexts,
         "features": [feature.model_dump(mode="json") for feature in package.features],
-        "inputs": [[name, type_] for name, type_ in package.inputs.items()],
+        "signature": [[name, type_] for name, type_ in package.signature.items()],
         "output": {"type": "double", "is": "probability of class 1" if binary else "value"},
         "training": dict(package.training),
         "code_version": package.code_version,
@@ -137,7 +153,6 @@ def _build(cls: type[ModelPackage], folder: Path, manifest: Mapping[str, Any]) -
         source=Source.model_validate(manifest["source"]),
         contexts=contexts,
         features=tuple(Feature.model_validate(spec) for spec in manifest["features"]),
-        inputs=dict(manifest["inputs"]),
         preprocessor=Preprocessor.from_json(preprocessor),
         scorer=load_scorer(folder / SCORER),
         training=manifest["training"],

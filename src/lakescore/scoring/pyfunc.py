@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from lakescore.arrow_types import batch_from_columns
 from lakescore.scoring.package import ModelPackage
 
@@ -23,8 +25,11 @@ class PackagedModel:
         self.package = package
 
     def predict(self, model_input: Any, params: Any = None) -> npt.NDArray[np.float64]:
-        """Score a pandas frame of feature columns; the same doubles as the batch path."""
-        return self.package.predict(batch_from_columns(model_input, self.package.inputs))
+        """Score a pandas frame with one column a feature; the same doubles as the batch path."""
+        batch = batch_from_columns(model_input, self.package.signature)
+        return self.package.predict(
+            pa.RecordBatch.from_arrays(batch.columns, names=list(self.package.inputs))
+        )
 
 
 def _load_pyfunc(data_path: str) -> PackagedModel:

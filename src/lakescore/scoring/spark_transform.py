@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from lakescore.config.base import quoted
 from lakescore.errors import ColumnMissing, ModelBroken, TypeMismatch
 
 if TYPE_CHECKING:
@@ -56,15 +57,15 @@ def transform_frame(
     pipeline that predicts nothing.
     """
     outputs = _outputs(pipeline)
-    kept = F.struct(*(F.col(_quoted(name)) for name in keep)).alias(_KEPT)
-    inputs = [F.col(_quoted(name)) for name in df.columns if name not in outputs.others]
+    kept = F.struct(*(F.col(quoted(name)) for name in keep)).alias(_KEPT)
+    inputs = [F.col(quoted(name)) for name in df.columns if name not in outputs.others]
     wanted = F.lit(True) if skip is None else ~_skipped(df, skip)
     rows = df.select(kept, *inputs, wanted.alias(_WANTED))
     scored = _transformed(rows.where(_WANTED), pipeline)
     score = _finite(_score(outputs), tuple(key) or tuple(keep[:1]))
     output = scored.select(f"{_KEPT}.*", score.alias(column))
     if class_column:
-        classes = (F.col(_quoted(column)) >= F.lit(threshold)).cast("int")
+        classes = (F.col(quoted(column)) >= F.lit(threshold)).cast("int")
         output = output.withColumn(class_column, classes)
     if skip is None:
         return output
@@ -104,8 +105,8 @@ def _score(outputs: _Outputs) -> Column:
     from pyspark.ml.functions import vector_to_array
 
     if outputs.probability is None:
-        return F.col(_quoted(outputs.prediction)).cast("double")
-    return vector_to_array(F.col(_quoted(outputs.probability))).getItem(1)
+        return F.col(quoted(outputs.prediction)).cast("double")
+    return vector_to_array(F.col(quoted(outputs.probability))).getItem(1)
 
 
 def _finite(score: Column, key: Sequence[str]) -> Column:
@@ -122,15 +123,11 @@ def _finite(score: Column, key: Sequence[str]) -> Column:
 
 
 def _named(name: str) -> Column:
-    value = F.col(f"{_KEPT}.{_quoted(name)}").cast("string")
+    value = F.col(f"{_KEPT}.{quoted(name)}").cast("string")
     return F.concat(F.lit(f"{name}="), F.coalesce(value, F.lit("null")))
 
 
 def _skipped(df: DataFrame, skip: str) -> Column:
-    column = F.col(_quoted(skip))
+    column = F.col(quoted(skip))
     boolean = dict(df.dtypes)[skip] == "boolean"
     return F.coalesce(column if boolean else F.size(column) > 0, F.lit(False))
-
-
-def _quoted(name: str) -> str:
-    return f"`{name.replace('`', '``')}`"

@@ -27,6 +27,16 @@ class Pins:
         """The context tables at their pins, by context name."""
         return {name: snapshot.read(spark) for name, snapshot in self.contexts.items()}
 
+    def frames_of(
+        self, spark: SparkSession, lake: Lake, contexts: Mapping[str, Context]
+    ) -> dict[str, DataFrame]:
+        """The tables of other contexts: at these pins where they are pinned, else as they are."""
+        pinned = {snapshot.table.name: snapshot for _, snapshot in self._by_role()}
+        return {
+            name: (pinned.get(context.table) or pin(spark, lake.table(context.table))).read(spark)
+            for name, context in contexts.items()
+        }
+
     def describe(self) -> list[dict[str, Any]]:
         """JSON-ready: one entry a table, with the roles that it has in the run."""
         roles: dict[str, list[str]] = {}

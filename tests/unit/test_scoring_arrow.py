@@ -1,0 +1,93 @@
+"""Scoring by batch, without Spark: layout, skipped rows, errors, and what a task may not use."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+import lakescore.scoring
+from lakescore.arrow_types import batch_from_columns, cast_columns
+from lakescore.errors import ColumnMissing, ModelBroken, TypeMismatch
+from lakescore.models.prior import PriorScorer
+from lakescore.scoring.arrow import error_from_task
+from tests.scored_models import package
+
+
+def test_error_of_a_task_is_found_in_what_spark_raises():
+    raised = Exception(
+        "An exception was thrown from the Python worker. Please see the stack trace below.\n"
+        "Traceback (most recent call last):\n"
+        '  File "arrow.py", line 1, in _finite\n'
+        "lakescore.errors.ModelBroken: the prediction is nan for the row id=7\n"
+        "  -> look at that row\n"
+        "\n"
+        "\tat org.apache.spark.api.python.BasePythonRunner(PythonRunner.scala:572)\n"
+    )
+    found = error_from_task(raised)
+    assert type(found) is ModelBroken
+    assert found.what == "the prediction is nan for the row id=7"
+    assert found.hint == "look at that row"
+
+
+def test_any_other_failure_of_a_task_is_left_alone():
+    assert error_from_task(Exception("java.lang.OutOfMemoryError: heap")) is None
+    assert error_from_task(Exception("lakescore.errors.os: no")) is None
+
+
+def test_scoring_uses_no_jvm_objects_and_no_rdds():
+    refused = re.compile(r"\._j\w+|sparkContext|SparkContext|\.rdd\b|\bsc\.")
+    folder = Path(lakescore.scoring.__file__).parent
+    registry = folder.parent / "registry"
+    sources = [*folder.glob("*.py"), registry / "foreign_lightgbm.py"]
+    sources += [registry / "pyfunc_process.py", registry / "pyfunc_child.py"]
+    assert len(sources) >= 7
+    found = {path.name: refused.findall(path.read_text()) for path in sources}
+    assert {name: hits for name, hits in found.items() if hits} == {}
+
+
+def test_scoring_does_not_import_mlflow_or_an_engine():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, lakescore.scoring.package, lakescore.scoring.arrow, lakescore.scoring.pyfunc,"
+        "lakescore.registry.store, lakescore.registry.foreign, lakescore.registry.adopt\n"
+        "print({'mlflow', 'lightgbm', 'lleaves', 'pandas'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_rows_from_outside_spark_become_the_types_of_the_sql_stage():
+    types = {"x": "double", "n": "bigint", "s": "string"}
+    batch = batch_from_columns({"s": [None], "x": [math.nan], "n": [3], "other": [1]}, types)
+    assert batch.schema.names == ["x", "n", "s"]
+    assert batch.to_pydict() == {"x": [None], "n": [3], "s": [None]}
+
+
+def test_rows_from_outside_spark_that_do_not_fit_are_named():
+    with pytest.raises(ColumnMissing, match="the input lacks b"):
+        batch_from_columns({"a": [1]}, {"a": "double", "b": "double"})
+    with pytest.raises(TypeMismatch, match="column 'a'"):
+        batch_from_columns({"a": ["x"]}, {"a": "double"})
+
+
+def test_columns_are_cast_without_losing_a_value():
+    batch = pa.RecordBatch.from_pydict({"n": [1, None], "b": [True, None], "s": ["1", "2"]})
+    cast = cast_columns(batch, {"b": "double", "n": "double"})
+    assert cast.to_pydict() == {"b": [1.0, None], "n": [1.0, None]}
+    with pytest.raises(TypeMismatch, match="column 's'"):
+        cast_columns(batch, {"s": "double"})
+    too_large = pa.RecordBatch.from_pydict({"n": [2**53 + 1]})
+    with pytest.raises(TypeMismatch, match="column 'n'"):
+        cast_columns(too_large, {"n": "double"})
+
+
+def test_wrong_columns_are_refused_by_the_package():
+    model = package(PriorScorer(("carrier", "distance", "hour"), 0.5))
+    with pytest.raises(ColumnMissing, match="_f_distance"):
+        model.predict(pa.RecordBatch.from_pydict({"_f_carrier": ["AA"], "_f_hour": [1.0]}))
