@@ -36,7 +36,7 @@ def evaluate_binary(rows: ScoredRows) -> tuple[ModelResult, ...]:
         groups=("code",),
         label=LABEL,
         scores=rows.score_columns,
-        cuts=_bucket_cuts(rows, sum(found["rows"] for found in totals.values())),
+        cuts=_bucket_cuts(rows, [found["rows"] for found in totals.values()]),
         quantiles=QUANTILE_BINS,
         intervals=SCORE_INTERVALS,
     )
@@ -55,12 +55,12 @@ def position_in(column: str, values: Sequence[str]) -> Column:
     return F.coalesce(*positions).cast("int")
 
 
-def _bucket_cuts(rows: ScoredRows, count: int) -> tuple[Sequence[float], ...]:
-    """Quantiles of a sample of the scores; none for rows that fit into one bucket."""
-    buckets = min(_MOST_BUCKETS, -(-count // _ROWS_IN_A_BUCKET))
+def _bucket_cuts(rows: ScoredRows, counts: Sequence[int]) -> tuple[Sequence[float], ...]:
+    """Quantiles of a sample of the scores; none for splits that fit into one bucket."""
+    buckets = min(_MOST_BUCKETS, -(-max(counts) // _ROWS_IN_A_BUCKET))
     if buckets < 2:
         return tuple(() for _ in rows.models)
-    one_in = max(1, count // (buckets * _SAMPLED_ROWS_IN_A_BUCKET))
+    one_in = max(1, sum(counts) // (buckets * _SAMPLED_ROWS_IN_A_BUCKET))
     sampled = F.pmod(F.xxhash64(*rows.score_columns), F.lit(one_in)) == 0
     shares = [step / buckets for step in range(1, buckets)]
     quantiles = [F.percentile_approx(name, shares, buckets * 10) for name in rows.score_columns]

@@ -64,19 +64,22 @@ class RankedBucket:
         return self.total("steps") / self.positives if self.positives else None
 
 
+@dataclass(frozen=True)
+class Place:
+    """The rows and positives in buckets with higher scores, and all rows of the series."""
+
+    before_rows: int
+    before_positives: int
+    all_rows: int
+
+
 def rank_bucket(
-    scores: Floats,
-    rows: Ints,
-    positives: Ints,
-    *,
-    before: tuple[int, int],
-    all_rows: int,
-    resolution: tuple[int, int],
+    scores: Floats, rows: Ints, positives: Ints, place: Place, resolution: tuple[int, int]
 ) -> RankedBucket:
     """Rank scores with their counts of rows and positives; one score may come in several parts.
 
-    before: rows and positives with higher scores than the bucket's. resolution: the number of
-    quantiles of `all_rows` and of intervals of [0, 1] that the groups tell apart.
+    resolution: the number of quantiles of all rows, and of intervals of [0, 1], that the groups
+    tell apart.
     """
     order = np.argsort(-scores, kind="stable")
     scores = scores[order]
@@ -84,11 +87,11 @@ def rank_bucket(
     scores = scores[starts]
     rows = np.add.reduceat(rows[order], starts)
     positives = np.add.reduceat(positives[order], starts)
-    above_rows = before[0] + np.cumsum(rows)
-    above_positives = before[1] + np.cumsum(positives)
+    above_rows = place.before_rows + np.cumsum(rows)
+    above_positives = place.before_positives + np.cumsum(positives)
     quantiles, intervals = resolution
     # In whole numbers, so that every coarser division is a union of these.
-    quantile = (quantiles * above_rows - 1) // all_rows
+    quantile = (quantiles * above_rows - 1) // place.all_rows
     interval = np.minimum(np.floor(scores * intervals), intervals - 1).astype(np.int64)
     groups = _groups(quantile, interval, scores, rows, positives)
     return RankedBucket(groups, _sums(scores, rows, positives, above_rows, above_positives))

@@ -7,7 +7,7 @@ ranked on its own, in executors. Where the cuts lie changes nothing but the bala
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 from pyspark import StorageLevel
-from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from lakescore.evaluation.ranked_bucket import COLUMNS, RankedBucket, rank_bucket
+from lakescore.evaluation.ranked_bucket import COLUMNS, Place, RankedBucket, rank_bucket
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
 
     Batches = Iterator[pa.RecordBatch]
 
-_SERIES = ("dimension", "code", "model")
-_BUCKET = (*_SERIES, "bucket")
+_BUCKET = ("dimension", "code", "model", "bucket")
 _KEYS = "dimension int, code int, model int, bucket int"
 _TALLY = f"{_KEYS}, rows bigint, positives bigint, scores binary"
 _RANKED = f"{_KEYS}, groups binary, sums binary"
@@ -63,7 +61,11 @@ def rank(df: DataFrame, ranking: Ranking) -> dict[tuple[int, int, int], RankedBu
     placed = df.select(*columns).mapInArrow(tally, _TALLY).repartition(*_BUCKET)
     placed = placed.persist(StorageLevel.MEMORY_AND_DISK)
     try:
-        rows = _ranked(placed, ranking).collect()
+        places = _places(placed)
+        ranked = placed.sortWithinPartitions(*_BUCKET).mapInArrow(
+            partial(_rank_buckets, places, (ranking.quantiles, ranking.intervals)), _RANKED
+        )
+        rows = ranked.collect()
     finally:
         placed.unpersist()
     found: dict[tuple[int, int, int], list[Any]] = {}
@@ -78,30 +80,18 @@ def _joined(parts: Sequence[Any]) -> RankedBucket:
     return RankedBucket(np.concatenate(groups), np.sum(sums, axis=0))
 
 
-def _ranked(placed: DataFrame, ranking: Ranking) -> DataFrame:
-    same_bucket = [F.col(name) == F.col(f"of_{name}") for name in _BUCKET]
-    return (
-        placed.join(F.broadcast(_offsets(placed)), same_bucket)
-        .sortWithinPartitions(*_BUCKET)
-        .select(*_BUCKET, "scores", "before_rows", "before_positives", "all_rows")
-        .mapInArrow(partial(_rank_buckets, ranking.quantiles, ranking.intervals), _RANKED)
-    )
-
-
-def _offsets(placed: DataFrame) -> DataFrame:
-    """For each bucket the totals of its series, and of the buckets with higher scores."""
-    series = Window.partitionBy(*_SERIES)
-    higher = series.orderBy(F.desc("bucket")).rowsBetween(Window.unboundedPreceding, -1)
-    totals = placed.groupBy(*_BUCKET).agg(
-        F.sum("rows").alias("bucket_rows"), F.sum("positives").alias("bucket_positives")
-    )
-    return totals.select(
-        # New names: a join of a frame with itself must not have to tell columns apart.
-        *[F.col(name).alias(f"of_{name}") for name in _BUCKET],
-        F.coalesce(F.sum("bucket_rows").over(higher), F.lit(0)).alias("before_rows"),
-        F.coalesce(F.sum("bucket_positives").over(higher), F.lit(0)).alias("before_positives"),
-        F.sum("bucket_rows").over(series).alias("all_rows"),
-    )
+def _places(placed: DataFrame) -> dict[tuple[int, ...], Place]:
+    """Where each bucket lies in its series."""
+    totals = placed.groupBy(*_BUCKET).agg(F.sum("rows"), F.sum("positives")).collect()
+    places = {}
+    for _, buckets in groupby(sorted(totals, reverse=True), key=itemgetter(0, 1, 2)):
+        series = list(buckets)
+        all_rows = sum(row[4] for row in series)
+        above = (0, 0)
+        for *key, rows, positives in series:
+            places[tuple(key)] = Place(*above, all_rows)
+            above = above[0] + rows, above[1] + positives
+    return places
 
 
 def _tally(dimensions: int, cuts: Sequence[npt.NDArray[np.float64]], batches: Batches) -> Batches:
@@ -159,21 +149,15 @@ def _sums(values: npt.NDArray[np.int64], starts: npt.NDArray[np.int64]) -> npt.N
     return np.diff(running[np.append(starts, len(values))])
 
 
-def _rank_buckets(quantiles: int, intervals: int, batches: Batches) -> Batches:
+def _rank_buckets(
+    places: Mapping[tuple[int, ...], Place], resolution: tuple[int, int], batches: Batches
+) -> Batches:
     """Buckets, each in consecutive rows -> one row a bucket."""
     for key, rows in groupby(_rows(batches), key=itemgetter(*range(len(_BUCKET)))):
-        blobs, before_rows, before_positives, all_rows = zip(
-            *(row[4:] for row in rows), strict=True
-        )
+        blobs = [row[-1] for row in rows]
         parts = np.concatenate([np.frombuffer(blob, dtype=_PART) for blob in blobs])
-        ranked = rank_bucket(
-            parts["score"],
-            parts["rows"].astype(np.int64),
-            parts["positives"].astype(np.int64),
-            before=(before_rows[0], before_positives[0]),
-            all_rows=all_rows[0],
-            resolution=(quantiles, intervals),
-        )
+        counts = (parts["rows"].astype(np.int64), parts["positives"].astype(np.int64))
+        ranked = rank_bucket(parts["score"], *counts, places[key], resolution)
         values = [pa.array([value], type=pa.int32()) for value in key]
         for array in (ranked.groups, ranked.sums):
             values.append(pa.array([array.tobytes()], type=pa.binary()))

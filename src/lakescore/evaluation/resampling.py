@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -106,7 +106,7 @@ def _reduce(statistic: Statistic, batches: Batches) -> Batches:
 
 
 def _add_packed(
-    statistic: Statistic, states: dict[int, State], chunk: int, part: dict[str, bytes]
+    statistic: Statistic, states: dict[int, State], chunk: int, part: dict[str, Any]
 ) -> None:
     sums = np.frombuffer(part["sums"])
     if chunk not in states:

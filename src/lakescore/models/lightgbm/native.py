@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lakescore.matrix import LABEL, MatrixSchema
+from lakescore.matrix import LABEL, MatrixSchema, Task
 from lakescore.models.base import EncodedData, FittedModel
 from lakescore.models.labels import Labels
 from lakescore.models.lightgbm.booster import gain_shares, require_lightgbm
@@ -35,7 +35,7 @@ def fit_native(
     train = _dataset(lightgbm, data.train, data.schema)
     callbacks = [lightgbm.early_stopping(stop_after, verbose=False)] if stop_after else []
     booster = lightgbm.train(
-        _options(data, parameters, seed),
+        training_options(data.task, parameters, seed),
         train,
         num_boost_round=parameters.num_iterations,
         valid_sets=[_dataset(lightgbm, data.validation, data.schema, train)] if stop_after else [],
@@ -51,8 +51,9 @@ def fit_native(
     )
 
 
-def _options(data: EncodedData, parameters: LightGBMParameters, seed: int) -> dict[str, Any]:
-    objective, metric = OBJECTIVES[data.task]
+def training_options(task: Task, parameters: LightGBMParameters, seed: int) -> dict[str, Any]:
+    """LightGBM's own options; deterministic whatever the number of threads."""
+    objective, metric = OBJECTIVES[task]
     own = parameters.model_dump(exclude={"backend", "num_iterations", "early_stopping_rounds"})
     return own | {
         "objective": objective,

@@ -32,9 +32,9 @@ def fit_synapse(
     """Fit with SynapseML, which must be loadable (see `choose_backend`)."""
     stop_after = patience(parameters, labels)
     workers, reason = worker_count(data.train.sparkSession, data.schema)
-    rows = _rows(data, labels, stop_after).transform(_in_partitions(workers))
-    model = _estimator(data, parameters, seed, stop_after, workers).fit(rows)
-    text = _best_rounds(model, parameters)
+    rows = training_rows(data, labels, stop_after, workers)
+    model = estimator(data, parameters, seed, stop_after, workers).fit(rows)
+    text = best_rounds(model, parameters)
     return FittedModel(
         scorer=LightGBMScorer(data.schema.names, text),
         importance=gain_shares(text, data.schema.names),
@@ -70,15 +70,20 @@ def feature_vector(schema: MatrixSchema) -> Column:
     return array_to_vector(F.array(*columns)).alias(_FEATURES)
 
 
-def _rows(data: EncodedData, labels: Labels, stop_after: int) -> DataFrame:
+def training_rows(data: EncodedData, labels: Labels, stop_after: int, workers: int) -> DataFrame:
+    """`_features`, `_label` and, for early stopping, `_is_validation`, in one partition a worker.
+
+    None is empty or has one label only: for several workers the rows are dealt out evenly.
+    """
     from pyspark.sql import functions as F
 
     vector = feature_vector(data.schema)
-    train = data.train.select(vector, LABEL, F.lit(False).alias(_IS_VALIDATION))
-    if not stop_after:
-        return train
-    held_out = _at_most(data.validation, labels.validation.rows, data.schema)
-    return train.unionByName(held_out.select(vector, LABEL, F.lit(True).alias(_IS_VALIDATION)))
+    rows = data.train.select(vector, LABEL, F.lit(False).alias(_IS_VALIDATION))
+    if stop_after:
+        held_out = _at_most(data.validation, labels.validation.rows, data.schema)
+        marked = held_out.select(vector, LABEL, F.lit(True).alias(_IS_VALIDATION))
+        rows = rows.unionByName(marked)
+    return rows.coalesce(1) if workers == 1 else rows.repartition(workers)
 
 
 def _at_most(rows: DataFrame, count: int, schema: MatrixSchema) -> DataFrame:
@@ -91,18 +96,10 @@ def _at_most(rows: DataFrame, count: int, schema: MatrixSchema) -> DataFrame:
     return rows.where(bucket < int(_BUCKETS * _VALIDATION_ROWS / count))
 
 
-def _in_partitions(workers: int) -> Any:
-    """One partition a worker, none empty; for several, rows dealt out so that each has a mix."""
-
-    def partitioned(rows: DataFrame) -> DataFrame:
-        return rows.coalesce(1) if workers == 1 else rows.repartition(workers)
-
-    return partitioned
-
-
-def _estimator(
+def estimator(
     data: EncodedData, parameters: LightGBMParameters, seed: int, stop_after: int, workers: int
 ) -> Any:
+    """SynapseML's estimator for the task, reading what `training_rows` makes."""
     from synapse.ml.lightgbm import LightGBMClassifier, LightGBMRegressor
 
     options = _options(data, parameters, seed) | _worker_options(data, workers)
@@ -157,7 +154,7 @@ def _worker_options(data: EncodedData, workers: int) -> dict[str, Any]:
     return options
 
 
-def _best_rounds(model: Any, parameters: LightGBMParameters) -> str:
+def best_rounds(model: Any, parameters: LightGBMParameters) -> str:
     """The model's text, cut to the rounds asked for when it used those to spare."""
     text: str = model.getNativeModel()
     return rewritten(text, min(rounds(text), parameters.num_iterations))

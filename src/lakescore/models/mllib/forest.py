@@ -52,8 +52,8 @@ class RandomForest(Candidate):
     def _fit(
         self, data: EncodedData, labels: Labels, parameters: ForestParameters, seed: int
     ) -> FittedModel:
-        estimator = _estimator(data, parameters, seed)
-        model: Any = estimator.fit(feature_vectors(data.train, data.schema))
+        fitting = estimator(data, parameters, seed)
+        model: Any = fitting.fit(feature_vectors(data.train, data.schema))
         trees = _saved_and_read(model, data)
         scorer = ForestScorer(
             columns=data.schema.names,
@@ -93,13 +93,14 @@ def _slot(column: MatrixColumn, slot: str) -> Column:
     return F.col(f"`{column.name}`").alias(slot, metadata={"ml_attr": attribute})
 
 
-def _estimator(data: EncodedData, parameters: ForestParameters, seed: int) -> Estimator[Any]:
+def estimator(data: EncodedData, parameters: ForestParameters, seed: int) -> Estimator[Any]:
+    """MLlib's forest for the task, reading what `feature_vectors` makes."""
     from pyspark.ml.classification import RandomForestClassifier
     from pyspark.ml.regression import RandomForestRegressor
 
     most_levels = max((column.levels + 1 for column in data.schema.columns), default=2)
-    estimator = RandomForestClassifier if data.task is Task.BINARY else RandomForestRegressor
-    return estimator(
+    kind = RandomForestClassifier if data.task is Task.BINARY else RandomForestRegressor
+    return kind(
         featuresCol=_FEATURES,
         labelCol=LABEL,
         seed=seed,

@@ -46,7 +46,7 @@ class _Linear(Candidate):
     def _fit(
         self, data: EncodedData, labels: Labels, parameters: LinearParameters, seed: int
     ) -> FittedModel:
-        model: Any = self._estimator(parameters).fit(feature_vectors(data.train, data.schema))
+        model: Any = self.estimator(parameters).fit(feature_vectors(data.train, data.schema))
         scorer = linear_scorer(
             data.schema, self._task, float(model.intercept), model.coefficients.toArray()
         )
@@ -57,7 +57,8 @@ class _Linear(Candidate):
             details={"iterations": int(model.summary.totalIterations)},
         )
 
-    def _estimator(self, parameters: LinearParameters) -> Estimator[Any]:
+    def estimator(self, parameters: LinearParameters) -> Estimator[Any]:
+        """MLlib's model, reading what `feature_vectors` makes."""
         raise NotImplementedError
 
     def backend(self, parameters: LinearParameters, spark: SparkSession | None = None) -> Backend:
@@ -71,7 +72,7 @@ class LogisticRegression(_Linear):
     tasks = frozenset({Task.BINARY})
     _task = Task.BINARY
 
-    def _estimator(self, parameters: LinearParameters) -> Estimator[Any]:
+    def estimator(self, parameters: LinearParameters) -> Estimator[Any]:
         from pyspark.ml.classification import LogisticRegression as MLlib
 
         return MLlib(family="binomial", **_options(parameters))
@@ -84,7 +85,7 @@ class LinearRegression(_Linear):
     tasks = frozenset({Task.REGRESSION})
     _task = Task.REGRESSION
 
-    def _estimator(self, parameters: LinearParameters) -> Estimator[Any]:
+    def estimator(self, parameters: LinearParameters) -> Estimator[Any]:
         from pyspark.ml.regression import LinearRegression as MLlib
 
         return MLlib(**_options(parameters))
