@@ -13,7 +13,9 @@ def main(folder: str) -> int:
     (wheel,) = Path(folder).glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    needed = {f"lakescore/_conf/{path.relative_to(CONF).as_posix()}" for path in CONF.rglob("*.yml")}
+    needed = {
+        f"lakescore/_conf/{path.relative_to(CONF).as_posix()}" for path in CONF.rglob("*.yml")
+    }
     needed |= {"lakescore/session/jars.lock", "lakescore/session/log4j2.properties"}
     missing = sorted(needed - names)
     if missing:

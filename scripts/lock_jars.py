@@ -9,7 +9,8 @@ import hashlib
 import tempfile
 from pathlib import Path
 
-from lakescore.session.jars import DELTA, LOCK, SYNAPSE, resolve
+from lakescore.session.ivy import resolve
+from lakescore.session.jars import DELTA, LOCK, SYNAPSE
 from lakescore.session.java import find_java
 
 HEADER = "# Set, SHA-256 and file name of each jar. Written by `make lock`.\n"

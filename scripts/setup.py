@@ -29,7 +29,7 @@ NETWORK = re.compile(
 )
 
 
-class SetupFailed(Exception):
+class SetupError(Exception):
     """One sentence: what is missing, and what to do."""
 
 
@@ -71,7 +71,7 @@ def main(name: str) -> int:
         if not _is_current(environment):
             _install(environment)
         _fetch_jars(environment)
-    except SetupFailed as problem:
+    except SetupError as problem:
         print(f"set-up stopped: {problem}", file=sys.stderr)
         return 1
     except OSError as problem:
@@ -82,9 +82,7 @@ def main(name: str) -> int:
 
 def _is_current(environment: Environment) -> bool:
     stamp = environment.stamp
-    return (
-        environment.python.exists() and stamp.exists() and stamp.read_text() == environment.key
-    )
+    return environment.python.exists() and stamp.exists() and stamp.read_text() == environment.key
 
 
 def _install(environment: Environment) -> None:
@@ -155,13 +153,13 @@ def _fetch_jars(environment: Environment) -> None:
     """Prints its own sentences: it knows what Spark's resolver said."""
     done = subprocess.run([str(environment.python), "-m", "lakescore.session"], check=False)
     if done.returncode != 0:
-        raise SetupFailed("Spark's part is missing (see above); run it again when that is mended")
+        raise SetupError("Spark's part is missing (see above); run it again when that is mended")
 
 
 def _check_disk() -> None:
     free = shutil.disk_usage(ROOT).free
     if free < NEEDED_BYTES:
-        raise SetupFailed(
+        raise SetupError(
             f"{ROOT} has {free / 1e9:.1f} GB free and set-up needs {NEEDED_BYTES / 1e9:.1f} GB: "
             "make room, or clone onto another disk"
         )
@@ -183,7 +181,7 @@ def _run(command: list[str], otherwise: str = "", env: dict[str, str] | None = N
     log = ROOT / ".cache" / "setup.log"
     log.parent.mkdir(exist_ok=True)
     log.write_text(f"{' '.join(command)}\n{done.stdout}")
-    raise SetupFailed(f"{_cause(done.stdout, otherwise)} (all output: {log.relative_to(ROOT)})")
+    raise SetupError(f"{_cause(done.stdout, otherwise)} (all output: {log.relative_to(ROOT)})")
 
 
 def _cause(output: str, otherwise: str) -> str:

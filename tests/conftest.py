@@ -9,9 +9,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lakescore.config.settings import LakeSettings, RegistrySettings, Settings, SparkSettings
+from tests.churn import Project, make_project
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+#: Tests run each piece of code a few times: compiling it lightly takes less than half the time.
+QUICK_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever asks for the session is a Spark test, marked or not."""
+    for item in items:
+        if "spark" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.spark)
 
 
 def settings_under(root: Path) -> Settings:
@@ -26,6 +38,7 @@ def settings_under(root: Path) -> Settings:
             driver_memory="1g",
             shuffle_partitions=2,
             delta_snapshot_partitions=2,
+            conf={"spark.driver.extraJavaOptions": QUICK_JVM},
         ),
         runs=str(root / "lake" / "_lakescore" / "runs"),
         staging=str(root / "lake" / "_lakescore" / "staging"),
@@ -54,3 +67,9 @@ def lake_root(tmp_path: Path) -> Path:
 def settings(tmp_path: Path) -> Settings:
     """Local settings of their own for one test: lake, registry, runs and staging."""
     return settings_under(tmp_path)
+
+
+@pytest.fixture
+def project(tmp_path: Path, settings: Settings, spark: SparkSession) -> Project:
+    """conf/, an own lake and registry, and the churn workload over no table yet."""
+    return make_project(tmp_path, settings, spark)

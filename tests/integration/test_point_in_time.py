@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from datetime import timedelta
 from random import Random
 
 import pytest
@@ -78,9 +77,8 @@ def random_case(random: Random, case: int):
         )
         for _ in range(random.randint(0, 12))
     ]
-    for table in (rows, context):
-        table += random.sample(table, min(len(table), random.randint(0, 3)))
-    return rows, context
+    doubled = [random.sample(table, min(len(table), 2)) for table in (rows, context)]
+    return rows + doubled[0], context + doubled[1]
 
 
 def expected_outputs(row, context):
@@ -187,8 +185,9 @@ def test_several_contexts_together_equal_each_alone(spark):
     for name, context in contexts.items():
         one_by_one = join_as_of(one_by_one, context, frames[name], "t")
     assert together.columns == one_by_one.columns
-    assert sorted(together.collect()) == sorted(one_by_one.collect(), key=lambda row: row)
-    assert {row["name"] for row in together.collect() if row["key"] == "a"} == {"Anna"}
+    found = together.collect()
+    assert Counter(found) == Counter(one_by_one.collect())
+    assert {row["name"] for row in found if row["key"] == "a"} == {"Anna"}
 
 
 def test_sums_do_not_depend_on_the_order_of_rows(spark):
@@ -201,8 +200,8 @@ def test_sums_do_not_depend_on_the_order_of_rows(spark):
         Random(seed).shuffle(context)
         frame = context_frame(spark, context).repartition(1 + 2 * seed)
         found.add(join_as_of(rows, EVENTS, frame, "t").collect()[0]["avg_v"])
-    assert found == {pytest.approx(math.fsum(values) / 400, rel=1e-15)}
     assert len(found) == 1
+    assert found.pop() == pytest.approx(math.fsum(values) / 400, rel=1e-15)
 
 
 def test_a_sum_over_infinity_is_missing_only_where_it_is_inside(spark):
@@ -250,8 +249,8 @@ LOOKUP = Context.model_validate(
 
 def test_duplicate_keys_in_a_lookup_are_an_error_not_doubled_rows(spark):
     rows = spark.sql("select 1 id, 'N1' tail, timestamp'2020-01-01' t")
-    planes = spark.sql(
-        "select * from values ('N1', 5), ('N1', 6), ('N2', 7), (null, 8), (null, 9) p(number, seats)"
+    planes = spark.createDataFrame(
+        [("N1", 5), ("N1", 6), ("N2", 7), (None, 8), (None, 9)], "number string, seats int"
     )
     with pytest.raises(DuplicateKeys) as caught:
         join_as_of(rows, LOOKUP, planes, None, name="planes")
@@ -295,7 +294,3 @@ def test_a_prediction_day_is_not_a_prediction_time(spark):
     rows = rows_frame(spark, [])
     with pytest.raises(TypeMismatch, match="is date, not a timestamp"):
         join_as_of(rows, EVENTS, context_frame(spark, []), "to_date(t)")
-
-
-def test_lookback_of_the_model_is_a_timedelta():
-    assert EVENTS.lookback_window == timedelta(microseconds=LOOKBACK)

@@ -10,21 +10,17 @@ import fcntl
 import hashlib
 import logging
 import os
-import re
-import shlex
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from lakescore.errors import EnvironmentProblem, did_you_mean
-from lakescore.session.java import Java, find_java
-from lakescore.session.trust_store import certificate_bundle, write_trust_store
+from lakescore.session.ivy import resolve
+from lakescore.session.java import find_java
 
 log = logging.getLogger(__name__)
 
@@ -36,33 +32,6 @@ SYNAPSE = {
     "3.3": "com.microsoft.azure:synapseml-lightgbm_2.12:0.11.4",
     "3.5": "com.microsoft.azure:synapseml-lightgbm_2.12:1.1.3",
 }
-
-#: What SynapseML declares and its LightGBM never loads, or what Spark has already.
-EXCLUDES = (
-    "com.beust:*",
-    "com.chuusai:*",
-    "com.github.*:*",
-    "com.jcraft:*",
-    "com.linkedin.*:*",
-    "commons-*:*",
-    "net.sf.*:*",
-    "net.sourceforge.*:*",
-    "org.apache.commons:*",
-    "org.apache.httpcomponents*:*",
-    "org.apache.spark:*",
-    "org.beanshell:*",
-    "org.scala-lang*:*",
-    "org.scalactic:*",
-    "org.scalanlp:*",
-    "org.scalatest:*",
-    "org.slf4j:*",
-    "org.testng:*",
-    "org.tukaani:*",
-    "org.typelevel:*",
-    "pl.edu.icm:*",
-)
-
-_ANSWER_SECONDS = 900
 
 
 @dataclass(frozen=True)
@@ -96,7 +65,7 @@ def needed_jars(line: str | None = None, *, synapse: bool | None = None) -> JarS
             hint="pip install 'lakescore[local]' brings one that fits",
         )
     if synapse is None:
-        synapse = find_spec("synapse") is not None
+        synapse = _has_synapseml()
     if not synapse:
         return _jar_set(f"spark-{line}-delta", (DELTA[line],))
     return _jar_set(f"spark-{line}-delta-synapse", (DELTA[line], SYNAPSE[line]))
@@ -106,7 +75,7 @@ def cache_folder() -> Path:
     """LAKESCORE_CACHE, else lakescore's folder in the user's cache."""
     own = os.environ.get("LAKESCORE_CACHE")
     if own:
-        return Path(own)
+        return Path(own).absolute()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "lakescore"
 
@@ -145,41 +114,12 @@ def ensure_jars(jars: JarSet) -> list[Path]:
         ) from error
 
 
-def resolve(coordinates: tuple[str, ...], ivy: Path, java: Java) -> Path:
-    """Let Spark's own Ivy download `coordinates` into the folder `ivy`; return where the jars lie.
-
-    Mirrors are the user's to set, where Spark reads them: spark-defaults.conf
-    (spark.jars.ivySettings) and DEFAULT_ARTIFACT_REPOSITORY.
-    """
-    nothing = ivy / "nothing.py"
-    nothing.write_text("")
-    answer = subprocess.run(
-        [
-            *_spark_submit(),
-            *("--master", "local[1]", "--packages", ",".join(coordinates)),
-            *("--exclude-packages", ",".join(EXCLUDES)),
-            *("--conf", f"spark.jars.ivy={ivy}", "--conf", "spark.ui.enabled=false"),
-            *("--driver-java-options", shlex.join(_resolver_options(ivy, java))),
-            str(nothing),
-        ],
-        env=os.environ | {"JAVA_HOME": str(java.home), "SPARK_HOME": str(spark_home())},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=_ANSWER_SECONDS,
-        check=False,
-    )
-    if answer.returncode != 0:
-        raise _unresolved(coordinates, answer.stdout)
-    return ivy / "jars"
-
-
-def spark_home() -> Path:
-    """The folder of the installed pyspark, so that a foreign SPARK_HOME is never mixed in."""
-    import pyspark
-
-    return Path(pyspark.__file__).parent
+def _has_synapseml() -> bool:
+    try:
+        distribution("synapseml")
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _jar_set(name: str, coordinates: tuple[str, ...]) -> JarSet:
@@ -211,61 +151,13 @@ def _verify(jars: JarSet, folder: Path) -> None:
     if found == dict(jars.files):
         return
     wrong = sorted(
-        name
-        for name in found.keys() | jars.files.keys()
-        if found.get(name) != jars.files.get(name)
+        name for name in found.keys() | jars.files.keys() if found.get(name) != jars.files.get(name)
     )
     raise EnvironmentProblem(
         f"downloaded jars are not the locked ones: {', '.join(wrong)}",
         where=jars.name,
         hint="try again; if it stays so, the package mirror in use serves something else",
     )
-
-
-def _resolver_options(ivy: Path, java: Java) -> list[str]:
-    """A home of its own: half-filled ~/.m2 and ~/.ivy2 folders break the resolution."""
-    options = [f"-Duser.home={ivy}", *_proxy_options()]
-    bundle = certificate_bundle()
-    if java.bundled and bundle is not None:
-        options += write_trust_store(bundle, ivy / "trust.p12")
-    return options
-
-
-def _proxy_options() -> list[str]:
-    """HTTPS_PROXY, which Java does not read."""
-    proxy = urlsplit(os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy") or "")
-    if not proxy.hostname:
-        return []
-    return [f"-Dhttps.proxyHost={proxy.hostname}", f"-Dhttps.proxyPort={proxy.port or 443}"]
-
-
-def _spark_submit() -> list[str]:
-    return [str(spark_home() / "bin" / "spark-submit")]
-
-
-def _unresolved(coordinates: tuple[str, ...], output: str) -> EnvironmentProblem:
-    if "No space left on device" in output:
-        cause, hint = "the disk is full", "make room, or name another folder in LAKESCORE_CACHE"
-    elif "PKIX" in output or "SSLHandshake" in output:
-        cause = "the server's certificate is not trusted by Java"
-        hint = "name your certificates (PEM) in SSL_CERT_FILE, or use a Java that knows them"
-    else:
-        hosts = sorted(set(re.findall(r"Host (\S+) not found", output)))
-        cause = f"no connection ({', '.join(hosts)} not found)" if hosts else _last_error(output)
-        hint = "connect once, or point LAKESCORE_CACHE at a copy of a filled cache"
-    return EnvironmentProblem(
-        f"Spark's jars could not be fetched: {cause}", where=", ".join(coordinates), hint=hint
-    )
-
-
-def _last_error(output: str) -> str:
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    telling = [
-        line
-        for line in lines
-        if re.search(r"Exception|unresolved dependency|not found|refused|timed out", line)
-    ]
-    return (telling or lines or ["no output"])[-1]
 
 
 def _sha256(path: Path) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lakescore.config.settings import Settings
 from lakescore.errors import EnvironmentProblem
-from lakescore.session.jars import DELTA, ensure_jars, needed_jars, spark_home, spark_line
+from lakescore.session.ivy import spark_home
+from lakescore.session.jars import DELTA, ensure_jars, needed_jars, spark_line
 from lakescore.session.java import find_java
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def _loads(java_class: str) -> bool:
     return True
 
 
-def _gateway_jvm() -> object:
+def _gateway_jvm() -> Any:
     from pyspark import SparkContext
 
     SparkContext._ensure_initialized()

@@ -1,0 +1,95 @@
+"""The chain of one application's commits in a table, read from its history. Pure Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lakescore.lake.history import TableCommit, standing
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the commits of a workload go. All defaults: nothing was ever committed.
+
+    `commit_seq` is the highest number ever used, `source_version` (of the table `source_id`)
+    how far the rows that stand now go. A RESTORE lowers the second, never the first.
+    """
+
+    commit_seq: int = 0
+    source_version: int | None = None
+    source_id: str | None = None
+    model_version: str | None = None
+    run_id: str | None = None
+    generation: int = 0
+
+    @property
+    def next_seq(self) -> int:
+        return self.commit_seq + 1
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The commits of one `app_id` among the newest commits of a table.
+
+    `complete` says that the history goes back to the table's first version.
+    """
+
+    own: tuple[TableCommit, ...]
+    in_force: tuple[TableCommit, ...]
+    complete: bool
+    restored: bool
+
+    @classmethod
+    def of(cls, commits: Sequence[TableCommit], app_id: str) -> Chain:
+        """From the newest commits of the table, newest first."""
+        return cls(
+            own=tuple(c for c in commits if c.metadata.get("app_id") == app_id),
+            in_force=tuple(c for c in standing(commits) if c.metadata.get("app_id") == app_id),
+            complete=any(commit.version == 0 for commit in commits),
+            restored=any(commit.operation == "RESTORE" for commit in commits),
+        )
+
+    @property
+    def tells(self) -> bool:
+        """Whether progress can be read from it: it shows a commit, or that there never was one."""
+        return bool(self.in_force) or self.complete
+
+    @property
+    def highest_seq(self) -> int:
+        return max((int(commit.metadata["commit_seq"]) for commit in self.own), default=0)
+
+    @property
+    def lowest_seq(self) -> int:
+        return min((int(commit.metadata["commit_seq"]) for commit in self.own), default=0)
+
+    def progress(self) -> Progress:
+        if not self.in_force:
+            return Progress(commit_seq=self.highest_seq)
+        return progress_of(self.in_force[0].metadata, self.highest_seq)
+
+    def strays(self, attempts: Mapping[str, int]) -> list[str]:
+        """Of the quarantine's attempts (id -> commit number), those that will never be in force.
+
+        Their number was taken by another attempt, or their commit was undone by a RESTORE.
+        Numbers that this history does not show are left alone.
+        """
+        named = {commit.metadata.get("attempt_id") for commit in self.in_force}
+        shown = {int(commit.metadata["commit_seq"]) for commit in self.own}
+        return sorted(a for a, seq in attempts.items() if seq in shown and a not in named)
+
+    def pending(self, attempts: Mapping[str, int]) -> list[str]:
+        """Attempts whose number no commit has taken yet: running now, or crashed."""
+        return sorted(attempt for attempt, seq in attempts.items() if seq > self.highest_seq)
+
+
+def progress_of(metadata: Mapping[str, Any], commit_seq: int) -> Progress:
+    return Progress(
+        commit_seq=commit_seq,
+        source_version=metadata.get("source_version"),
+        source_id=metadata.get("source_id"),
+        model_version=metadata.get("model_version"),
+        run_id=metadata.get("run_id"),
+        generation=metadata.get("generation", 0),
+    )

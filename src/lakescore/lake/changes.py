@@ -1,0 +1,187 @@
+"""Rows appended to a table since a version, at a cost that follows the range.
+
+By the change feed where it covers the range; else from the files that the commits added, which
+the Delta protocol lists in `_delta_log`, as long as the table's reader version is 1 (no deletion
+vectors, no column mapping).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from pyspark.sql import functions as F
+
+from lakescore.errors import SourceChanged
+from lakescore.lake.history import TableCommit, commits_between
+from lakescore.lake.schemas import quote
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from lakescore.lake.snapshot import Snapshot
+
+#: Operations that bring back or replace rows even where no row is removed in the same commit.
+_REPLACING = ("RESTORE", "CLONE", "REPLACE TABLE", "CREATE OR REPLACE TABLE")
+_ADD = "add struct<path: string, partitionValues: map<string, string>, dataChange: boolean>"
+_REMOVE = "remove struct<path: string, dataChange: boolean>"
+_GLOB = re.compile(r"([{}\[\]*?\\])")
+_FEED_HINT = (
+    "turn the change feed on for the rows to come: ALTER TABLE {table} "
+    "SET TBLPROPERTIES (delta.enableChangeDataFeed = true)"
+)
+
+
+def rows_since(
+    spark: SparkSession,
+    snapshot: Snapshot,
+    after_version: int | None,
+    *,
+    table_id: str | None = None,
+) -> DataFrame:
+    """The rows appended in (after_version, snapshot.version], with exactly the snapshot's columns.
+
+    None for `after_version` gives all rows of the snapshot. `table_id` is the table's id when
+    `after_version` was recorded. Commits that only move rows (OPTIMIZE) or only change the schema
+    or properties add nothing. Raises SourceChanged for commits that update, delete, overwrite or
+    restore rows, naming them; for a table that was created again; and where neither road to the
+    new rows is open.
+    """
+    if after_version is None:
+        return snapshot.read(spark)
+    _refuse_recreated(snapshot, after_version, table_id)
+    if after_version == snapshot.version:
+        return snapshot.read(spark).where(F.lit(False))
+    commits = commits_between(spark, snapshot.table, after_version, snapshot.version)
+    _refuse(snapshot, [commit for commit in commits if commit.operation.startswith(_REPLACING)])
+    rows = _from_change_feed(spark, snapshot, after_version, commits)
+    if rows is None:
+        rows = _from_added_files(spark, snapshot, after_version, commits)
+    return rows.select(*(F.col(quote(name)) for name in snapshot.schema.names))
+
+
+def _refuse_recreated(snapshot: Snapshot, after_version: int, table_id: str | None) -> None:
+    same = table_id is None or table_id == snapshot.table_id
+    if same and after_version <= snapshot.version:
+        return
+    raise SourceChanged(
+        f"rows were read up to version {after_version} of a table that is no longer this one: "
+        f"it was dropped and created again (now at version {snapshot.version})",
+        where=str(snapshot),
+        hint="score into a new predictions table, or bring the source back under its old history",
+    )
+
+
+def _refuse(snapshot: Snapshot, commits: Sequence[TableCommit]) -> None:
+    if not commits:
+        return
+    named = ", ".join(commit.describe() for commit in commits[:5])
+    more = f" and {len(commits) - 5} more" if len(commits) > 5 else ""
+    raise SourceChanged(
+        f"not only appends since the last run: {named}{more} changed or removed rows "
+        "that were already read",
+        where=str(snapshot),
+        hint="keep the source append-only: land corrections as new rows, or score into a new "
+        "predictions table, which reads every row as it is now",
+    )
+
+
+def _from_change_feed(
+    spark: SparkSession, snapshot: Snapshot, after: int, commits: Sequence[TableCommit]
+) -> DataFrame | None:
+    """The inserted rows by the change feed; None where it does not cover the whole range."""
+    from pyspark.sql.utils import AnalysisException
+
+    if not snapshot.detail.has_change_feed:
+        return None
+    reader = (
+        spark.read.format("delta")
+        .option("readChangeFeed", "true")
+        .option("startingVersion", after + 1)
+        .option("endingVersion", snapshot.version)
+    )
+    table = snapshot.table
+    try:
+        changes = reader.load(table.path) if table.path else reader.table(str(table.identifier))
+        changed = changes.where("_change_type <> 'insert'").groupBy("_commit_version").count()
+        versions = {row._commit_version for row in changed.select("_commit_version").collect()}
+    except AnalysisException:
+        return None
+    _refuse(snapshot, _commits_of(versions, commits))
+    return changes
+
+
+def _commits_of(versions: Iterable[int], commits: Sequence[TableCommit]) -> list[TableCommit]:
+    known = {commit.version: commit for commit in commits}
+    return [
+        known.get(version, TableCommit(version, 0, "operation no longer in the log"))
+        for version in sorted(versions)
+    ]
+
+
+def _from_added_files(
+    spark: SparkSession, snapshot: Snapshot, after: int, commits: Sequence[TableCommit]
+) -> DataFrame:
+    """The rows of the files that the commits added, read as plain Parquet."""
+    if snapshot.detail.reader_version > 1:
+        raise SourceChanged(
+            "new rows cannot be told from old ones: the table has no change feed over "
+            f"versions {after + 1} to {snapshot.version}, and its reader version "
+            f"{snapshot.detail.reader_version} (deletion vectors or column mapping) hides them",
+            where=str(snapshot),
+            hint=_FEED_HINT.format(table=snapshot.table.sql_name),
+        )
+    actions = _actions(spark, snapshot, after)
+    removing = actions.where("remove.dataChange").select("version").distinct().collect()
+    _refuse(snapshot, _commits_of((row.version for row in removing), commits))
+    added = actions.where("add.dataChange").select("add.path", "add.partitionValues").collect()
+    for row in added:
+        _check_folders_tell_partitions(snapshot, row.path, row.partitionValues)
+    if not added:
+        return snapshot.read(spark).where(F.lit(False))
+    root = snapshot.detail.location
+    paths = [_GLOB.sub(r"\\\1", f"{root}/{unquote(row.path)}") for row in added]
+    return spark.read.schema(snapshot.schema).option("basePath", root).parquet(*paths)
+
+
+def _actions(spark: SparkSession, snapshot: Snapshot, after: int) -> DataFrame:
+    """The add and remove actions of the range: columns add, remove, version."""
+    from pyspark.sql.utils import AnalysisException
+
+    log = f"{snapshot.detail.location}/_delta_log"
+    files = [_log_file(log, version) for version in range(after + 1, snapshot.version + 1)]
+    try:
+        actions = spark.read.schema(f"{_ADD}, {_REMOVE}").json(files)
+    except AnalysisException as error:
+        raise SourceChanged(
+            f"the commits after version {after} cannot be read one by one: "
+            f"{str(error).strip().splitlines()[0]}",
+            where=str(snapshot),
+            hint=_FEED_HINT.format(table=snapshot.table.sql_name)
+            + "; lengthen delta.logRetentionDuration if the log was cleaned",
+        ) from error
+    version = F.regexp_extract(F.input_file_name(), r"(\d{20})\.json$", 1).cast("long")
+    return actions.select("add", "remove", version.alias("version"))
+
+
+def _log_file(log: str, version: int) -> str:
+    escaped = _GLOB.sub(r"\\\1", log)
+    return f"{escaped}/{version:020d}.json"
+
+
+def _check_folders_tell_partitions(
+    snapshot: Snapshot, path: str, partition_values: dict[str, str | None] | None
+) -> None:
+    """Partition values are read from folder names, so these must be there and in the table."""
+    folders = path.split("/")[:-1]
+    names = [unquote(unquote(folder.partition("=")[0])) for folder in folders]
+    expected = list(snapshot.detail.partition_columns)
+    if names == expected and len(partition_values or {}) == len(expected):
+        return
+    raise SourceChanged(
+        f"the new rows lie in '{path}', which does not say its partition values",
+        where=str(snapshot),
+        hint=_FEED_HINT.format(table=snapshot.table.sql_name),
+    )

@@ -1,0 +1,257 @@
+"""The data contract of a source: which rows may be scored, and why the others may not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pyspark.sql import Column, Window
+from pyspark.sql import functions as F
+
+from lakescore.config.workload import QuarantineBounds, Source
+from lakescore.errors import ColumnMissing, ContractViolated, TypeMismatch, did_you_mean
+from lakescore.lake.canonical import row_hash, row_json
+from lakescore.lake.schemas import quote
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+    from pyspark.sql.types import DataType
+
+#: What `with_reasons` adds. `_row_hash`, `_key` and `_payload` are null for valid rows.
+REASONS, COPIES, ROW_HASH, KEY, PAYLOAD = "_reasons", "_copies", "_row_hash", "_key", "_payload"
+CONTRACT_COLUMNS = (REASONS, COPIES, ROW_HASH, KEY, PAYLOAD)
+
+_CONFLICT = "duplicate key with different values"
+
+
+def check_schema(
+    df: DataFrame,
+    source: Source,
+    needed: Iterable[str],
+    *,
+    where: str,
+    types: Mapping[str, str] | None = None,
+) -> None:
+    """Raise ColumnMissing or TypeMismatch unless the frame can be scored under the contract.
+
+    `needed` are columns beyond those that the source's own declarations name; `types` maps a
+    column to the Spark type (as in DESCRIBE, like 'bigint') that a model was trained on.
+    """
+    declared = [name for name in (source.known_at, *source.columns_known_at) if name]
+    times = [name for name in (source.known_at, *source.columns_known_at.values()) if name]
+    _check_present(df, [*source.key, *declared, *times, *needed], where)
+    _check_key_types(df, source.key, where)
+    for name in times:
+        _check_kind(df, quote(name), ("timestamp", "timestamp_ntz", "date"), f"'{name}'", where)
+    if source.prediction_time is not None:
+        kinds = ("timestamp", "timestamp_ntz", "date")
+        _check_kind(df, source.prediction_time, kinds, "source.prediction_time", where)
+    for name, expression in source.expectations.items():
+        _check_kind(df, expression, ("boolean",), f"expectation '{name}'", where)
+    _check_types(df, types or {}, where)
+
+
+def with_reasons(
+    rows: DataFrame, source: Source, *, in_use: Sequence[str] | None = None
+) -> DataFrame:
+    """The rows with CONTRACT_COLUMNS: why each may not be scored, or an empty array.
+
+    Rows whose columns in use (all, when `in_use` is None; keys always are) are the same count as
+    copies of one row: one is kept, and `_copies` (bigint) says for how many it stands. Rows that
+    share a key but differ are all refused. `_reasons` is array<string>, `_row_hash` the SHA-256
+    of the columns in use, `_key` and `_payload` the key and the whole row as JSON.
+
+    Reads the key columns once, in a job of its own, to learn whether any key repeats; only if
+    one does are the rows shuffled.
+    """
+    used = list(rows.columns if in_use is None else dict.fromkeys([*source.key, *in_use]))
+    checked = rows.withColumn(REASONS, _reasons(rows, source, used))
+    if _has_duplicates(rows, source.key):
+        judged = _collapse_copies(checked, source.key, row_hash(rows, used))
+    else:
+        judged = checked.withColumn(COPIES, F.lit(1).cast("bigint"))
+    refused = F.size(F.col(REASONS)) > 0
+    return (
+        judged.withColumn(ROW_HASH, F.when(refused, row_hash(rows, used)))
+        .withColumn(KEY, F.when(refused, row_json(rows, source.key)))
+        .withColumn(PAYLOAD, F.when(refused, row_json(rows, rows.columns)))
+    )
+
+
+def is_valid() -> Column:
+    """True for the rows that `with_reasons` found nothing against."""
+    return F.size(F.col(REASONS)) == 0
+
+
+def count_scope(rows: DataFrame, where: str | None) -> tuple[int, int]:
+    """How many rows there are, and how many of them `predictions.where` leaves out."""
+    outside = F.lit(False) if where is None else ~in_scope(where)
+    counted = rows.agg(
+        F.count(F.lit(1)).alias("read"), F.count(F.when(outside, F.lit(1))).alias("outside")
+    ).first()
+    return (0, 0) if counted is None else (counted["read"], counted["outside"])
+
+
+def in_scope(where: str | None) -> Column:
+    """The condition of `predictions.where`; null counts as not in scope."""
+    return F.lit(True) if where is None else F.coalesce(F.expr(where), F.lit(False))
+
+
+def top_reasons(judged: DataFrame, limit: int = 5) -> dict[str, int]:
+    """How many rows each reason refuses, the most frequent first."""
+    reasons = judged.select(F.explode(REASONS).alias("reason")).groupBy("reason").count()
+    ordered = reasons.orderBy(F.col("count").desc(), "reason").limit(limit).collect()
+    return {row["reason"]: row["count"] for row in ordered}
+
+
+def check_bounds(
+    read: int,
+    quarantined: int,
+    bounds: QuarantineBounds,
+    *,
+    where: str,
+    reasons: Mapping[str, int] | None = None,
+) -> None:
+    """Raise ContractViolated when more rows are refused than the workload allows."""
+    over_share = read > 0 and quarantined > bounds.share * read
+    over_count = bounds.count is not None and quarantined > bounds.count
+    if not over_share and not over_count:
+        return
+    allowed = [f"{bounds.share:.2%}"] if over_share else []
+    allowed += [f"{bounds.count} rows"] if over_count else []
+    named = "; ".join(f"{reason}: {count}" for reason, count in (reasons or {}).items())
+    raise ContractViolated(
+        f"{quarantined} of {read} rows break the data contract, more than the allowed "
+        f"{' and '.join(allowed)}; nothing was written" + (f" ({named})" if named else ""),
+        where=where,
+        hint="mend the rows at their source, or change source.expectations or "
+        "source.max_quarantined",
+    )
+
+
+def _check_present(df: DataFrame, names: Iterable[str], where: str) -> None:
+    present = {name.lower() for name in df.columns}
+    missing = [name for name in dict.fromkeys(names) if name.lower() not in present]
+    if not missing:
+        return
+    listed = ", ".join(f"'{name}'" for name in missing)
+    raise ColumnMissing(
+        f"missing: {listed}; present: {', '.join(df.columns)}",
+        where=where,
+        hint=did_you_mean(missing[0], df.columns),
+    )
+
+
+def _check_key_types(df: DataFrame, key: Iterable[str], where: str) -> None:
+    nested = [
+        f"'{name}' is {text}"
+        for name in key
+        if (text := _type_of(df, quote(name)).simpleString()).startswith(("array", "map", "struct"))
+    ]
+    if nested:
+        raise TypeMismatch(
+            f"a key must be plain values: {', '.join(nested)}",
+            where=where,
+            hint="use columns that identify the row by a number, text or time",
+        )
+
+
+def _check_kind(df: DataFrame, sql: str, kinds: Sequence[str], what: str, where: str) -> None:
+    from pyspark.sql.utils import AnalysisException
+
+    try:
+        found = _type_of(df, sql).simpleString()
+    except AnalysisException as error:
+        raise ColumnMissing(
+            f"{what} ({sql}) does not resolve: {str(error).strip().splitlines()[0]}",
+            where=where,
+            hint=f"present: {', '.join(df.columns)}",
+        ) from error
+    if found not in kinds:
+        raise TypeMismatch(
+            f"{what} ({sql}) is {found}, expected {kinds[0]}",
+            where=where,
+            hint=f"write an expression that gives a {kinds[0]}",
+        )
+
+
+def _check_types(df: DataFrame, types: Mapping[str, str], where: str) -> None:
+    found = {field.name.lower(): field.dataType.simpleString() for field in df.schema}
+    differing = [
+        f"'{name}' is {found[name.lower()]}, the model was trained on {expected}"
+        for name, expected in types.items()
+        if found.get(name.lower(), expected) != expected
+    ]
+    if differing:
+        raise TypeMismatch(
+            "; ".join(differing),
+            where=where,
+            hint="cast the column at its source, or train again on the new type",
+        )
+
+
+def _type_of(df: DataFrame, sql: str) -> DataType:
+    return df.select(F.expr(sql).alias("value")).schema[0].dataType
+
+
+def _reasons(rows: DataFrame, source: Source, used: Sequence[str]) -> Column:
+    """array<string>: what is wrong with a row taken by itself."""
+    found = [
+        F.when(F.col(quote(name)).isNull(), F.lit(f"key {name} is null")) for name in source.key
+    ]
+    if source.prediction_time is not None:
+        undated = F.expr(source.prediction_time).isNull()
+        found.append(F.when(undated, F.lit("prediction time is null")))
+    for name, expression in source.expectations.items():
+        met = F.coalesce(F.expr(expression), F.lit(False))
+        found.append(F.when(~met, F.lit(f"expectation '{name}' failed")))
+    if source.nan == "quarantine":
+        found += [_not_finite(name) for name in _floats(rows, used)]
+    return F.filter(F.array(*found), lambda reason: reason.isNotNull())
+
+
+def _floats(rows: DataFrame, used: Sequence[str]) -> list[str]:
+    names = {name.lower() for name in used}
+    return [
+        field.name
+        for field in rows.schema
+        if field.name.lower() in names and field.dataType.simpleString() in ("float", "double")
+    ]
+
+
+def _not_finite(name: str) -> Column:
+    value = F.col(quote(name)).cast("double")
+    infinite = F.abs(value) == F.lit(float("inf"))
+    return F.when(F.isnan(value) | infinite, F.lit(f"{name} is NaN or infinite"))
+
+
+def _has_duplicates(rows: DataFrame, key: Sequence[str]) -> bool:
+    """Whether a key that has no null stands more than once."""
+    names = [quote(name) for name in key]
+    counted = rows.select(*names).dropna("any").groupBy(*names).count()
+    return bool(counted.where("count > 1").limit(1).count() > 0)
+
+
+def _collapse_copies(checked: DataFrame, key: Sequence[str], content: Column) -> DataFrame:
+    """One row per key and content, with `_copies`; keys with several contents get a reason.
+
+    One shuffle, by key. Rows without a key go by their content, so that they spread.
+    """
+    anonymous = F.greatest(*(F.col(quote(name)).isNull() for name in key), F.lit(False))
+    keyed = checked.withColumn(ROW_HASH, content)
+    groups = [F.col(quote(name)) for name in key]
+    spread = F.when(anonymous, F.col(ROW_HASH))
+    by_content = Window.partitionBy(*groups, spread).orderBy(ROW_HASH)
+    whole = by_content.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
+    peers = by_content.rangeBetween(Window.currentRow, Window.currentRow)
+    conflicting = F.first(ROW_HASH).over(whole) != F.last(ROW_HASH).over(whole)
+    judged = (
+        keyed.withColumn("_conflicting", conflicting)
+        .withColumn(COPIES, F.count(F.lit(1)).over(peers).cast("bigint"))
+        .withColumn("_is_first", F.row_number().over(by_content) == F.rank().over(by_content))
+        .where("_is_first")
+    )
+    reasons = F.when(
+        F.col("_conflicting"), F.concat(F.col(REASONS), F.array(F.lit(_CONFLICT)))
+    ).otherwise(F.col(REASONS))
+    return judged.withColumn(REASONS, reasons).drop("_conflicting", "_is_first")

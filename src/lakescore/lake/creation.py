@@ -1,0 +1,76 @@
+"""How lakescore makes tables: lowest protocol, explicit schema, marked as its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from lakescore.errors import ForeignTable
+from lakescore.lake.schemas import columns_ddl, quote, string_literal
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+    from pyspark.sql.types import StructType
+
+    from lakescore.lake.tables import Table, TableDetail
+
+#: The table property that says what lakescore made the table for.
+ROLE = "lakescore.role"
+
+#: What any engine since Delta 1.0 reads and writes; Databricks would add deletion vectors.
+LOWEST_PROTOCOL = {
+    "delta.minReaderVersion": "1",
+    "delta.minWriterVersion": "2",
+    "delta.enableDeletionVectors": "false",
+}
+#: Commit metadata is what progress is read from: keep it for a year.
+_LOG_RETENTION = {"delta.logRetentionDuration": "interval 365 days"}
+
+
+def create_table(
+    spark: SparkSession,
+    table: Table,
+    schema: StructType,
+    *,
+    role: str,
+    comment: str,
+    partition_by: Sequence[str] = (),
+    properties: Mapping[str, str] | None = None,
+) -> bool:
+    """Make the table unless it exists; safe when several runs do so at once.
+
+    Returns whether this call made it, as far as it can tell.
+    """
+    if table.exists(spark):
+        return False
+    declared = {**LOWEST_PROTOCOL, **_LOG_RETENTION, ROLE: role, **(properties or {})}
+    listed = ", ".join(
+        f"{string_literal(name)} = {string_literal(value)}" for name, value in declared.items()
+    )
+    partitioned = ", ".join(quote(name) for name in partition_by)
+    statement = (
+        f"CREATE TABLE IF NOT EXISTS {table.sql_name} ({columns_ddl(schema)}) USING DELTA "
+        + (f"PARTITIONED BY ({partitioned}) " if partition_by else "")
+        + f"COMMENT {string_literal(comment)} TBLPROPERTIES ({listed})"
+    )
+    try:
+        spark.sql(statement)
+    except Exception:
+        # Of two that create at once, one fails; the other's table serves both.
+        if not table.exists(spark):
+            raise
+        return False
+    return True
+
+
+def check_role(table: Table, detail: TableDetail, role: str) -> None:
+    """Raise ForeignTable unless lakescore made the table for this role."""
+    found = detail.properties.get(ROLE)
+    if found == role:
+        return
+    made = "lakescore did not make it" if found is None else f"lakescore made it as its {found}"
+    raise ForeignTable(
+        f"{table.name} is not a {role} table: {made}",
+        where=table.location,
+        hint="name another table under `predictions`; lakescore makes it in its first run",
+    )

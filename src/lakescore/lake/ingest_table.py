@@ -1,0 +1,107 @@
+"""Ingest of catalog tables (Hive and other), each partition exactly once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+from pyspark.sql.utils import AnalysisException
+
+from lakescore.errors import SourceChanged, TableNotFound
+from lakescore.lake.copies import Batch, Copy, IngestOutcome, ingest, with_origin
+from lakescore.lake.schemas import quote
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from lakescore.lake.tables import Table
+
+_NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+
+def ingest_table(spark: SparkSession, table: Table, source: str) -> IngestOutcome:
+    """Append the partitions of a catalog table (Hive or other) that are not in the copy yet.
+
+    A partition that is in is not read again, even if it was rewritten. A table without partitions
+    is copied once, as a whole. Raises TableNotFound, SourceChanged for an unpartitioned table
+    whose files changed since, TypeMismatch and ForeignTable.
+    """
+    rows = _source_table(spark, source)
+    columns = [c.name for c in spark.catalog.listColumns(source) if c.isPartition]
+    token = _partition_token(columns) if columns else F.lit(_files_token(rows))
+
+    def batch(copy: Copy) -> Batch:
+        tokens = _partitions(spark, rows, source, columns) if columns else [_files_token(rows)]
+        fresh = sorted(set(tokens) - copy.files())
+        if not columns and fresh and copy.files():
+            raise SourceChanged(
+                f"the files of {source} changed since it was copied, and it has no partitions "
+                "by which new rows could be told",
+                where=table.name,
+                hint="copy it into a new table, or partition the source",
+            )
+        if not fresh:
+            return Batch(len(tokens), 0, None)
+        origin = F.struct(
+            token.alias("file"),
+            F.lit(None).cast("bigint").alias("bytes"),
+            F.lit(None).cast("timestamp").alias("modified"),
+            F.lit(copy.next_batch).alias("batch"),
+        )
+        return Batch(len(tokens), len(fresh), with_origin(rows.where(token.isin(fresh)), origin))
+
+    return ingest(spark, table, batch)
+
+
+def _source_table(spark: SparkSession, source: str) -> DataFrame:
+    try:
+        return spark.table(".".join(quote(part) for part in source.split(".")))
+    except AnalysisException as error:
+        raise TableNotFound(
+            f"there is no table {source} in the catalog",
+            where=source,
+            hint="write the name as in SHOW TABLES; ingest files by their path",
+        ) from error
+
+
+def _partition_token(columns: Sequence[str]) -> Column:
+    """A row's partition as text, `day=2013-01-01/hour=5`, from its typed values."""
+    steps = [
+        F.concat(
+            F.lit(f"{name}="), F.coalesce(F.col(quote(name)).cast("string"), F.lit(_NULL_PARTITION))
+        )
+        for name in columns
+    ]
+    return F.concat_ws("/", *steps)
+
+
+def _partitions(
+    spark: SparkSession, rows: DataFrame, source: str, columns: Sequence[str]
+) -> list[str]:
+    """The tokens of all partitions, from the catalog alone."""
+    name = ".".join(quote(part) for part in source.split("."))
+    specs = [row[0] for row in spark.sql(f"SHOW PARTITIONS {name}").collect()]
+    if not specs:
+        return []
+    values = [tuple(_value(step) for step in spec.split("/")) for spec in specs]
+    types = {field.name: field.dataType for field in rows.schema}
+    listed = spark.createDataFrame(values, ", ".join(f"{quote(name)} string" for name in columns))
+    typed = listed.select(*(F.col(quote(c)).cast(types[c]).alias(c) for c in columns))
+    return [
+        row["token"] for row in typed.select(_partition_token(columns).alias("token")).collect()
+    ]
+
+
+def _value(step: str) -> str | None:
+    value = unquote(step.partition("=")[2])
+    return None if value == _NULL_PARTITION else value
+
+
+def _files_token(rows: DataFrame) -> str:
+    """The state of a table without partitions: a hash over the names of its files."""
+    names = "\n".join(sorted(rows.inputFiles()))
+    return f"files={hashlib.sha256(names.encode()).hexdigest()}"

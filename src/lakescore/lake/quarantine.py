@@ -1,0 +1,87 @@
+"""The quarantine table: refused rows, in force only once a commit names their attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as F
+
+from lakescore.lake.creation import check_role, create_table
+from lakescore.lake.history import metadata_json
+from lakescore.lake.lineage import CommitPlan, newest_lineage, with_lineage
+from lakescore.lake.schemas import quote
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from lakescore.lake.tables import Table
+
+ATTEMPT_ID = "_attempt_id"
+_ROLE = "quarantine"
+
+
+class Quarantine:
+    """One workload's rows in a quarantine table, which several workloads may share."""
+
+    def __init__(self, spark: SparkSession, table: Table, workload: str) -> None:
+        self._spark = spark
+        self._table = table
+        self._workload = workload
+
+    def exists(self) -> bool:
+        return self._table.exists(self._spark)
+
+    def rows(self) -> DataFrame:
+        """This workload's rows, in force or not. Raises TableNotFound."""
+        return self._table.read(self._spark).where(F.col("_workload") == self._workload)
+
+    def append(self, refused: DataFrame, plan: CommitPlan, attempt_id: str) -> None:
+        """Write the attempt's refused rows; makes the table. Raises ForeignTable."""
+        own = [F.col(quote(name)) for name in refused.columns]
+        attempt = F.lit(attempt_id).alias(ATTEMPT_ID)
+        rows = with_lineage(refused.select(*own, attempt), self._workload, plan)
+        self._prepare(rows)
+        fields = {"kind": _ROLE, "attempt_id": attempt_id, "run_id": plan.run_id}
+        writer = rows.write.format("delta").mode("append")
+        writer = writer.option("userMetadata", metadata_json(fields))
+        if self._table.path is not None:
+            writer.save(self._table.path)
+        else:
+            writer.saveAsTable(str(self._table.identifier))
+
+    def attempts(self, since_seq: int) -> dict[str, int]:
+        """Attempts under a commit number of at least `since_seq`: attempt id -> number."""
+        if not self.exists():
+            return {}
+        judged = self.rows().where(F.col("_commit_seq") >= since_seq)
+        found = judged.groupBy(ATTEMPT_ID).agg(F.max("_commit_seq").alias("seq")).collect()
+        return {row[ATTEMPT_ID]: row["seq"] for row in found}
+
+    def newest(self, seq: int | None = None) -> Mapping[str, Any]:
+        """The newest lineage of the rows (of one commit number); empty when there are none."""
+        if not self.exists():
+            return {}
+        rows = self.rows()
+        return newest_lineage(rows if seq is None else rows.where(F.col("_commit_seq") == seq))
+
+    def remove(self, attempts: Sequence[str]) -> None:
+        """Delete the rows of these attempts."""
+        if not attempts:
+            return
+        listed = ", ".join(f"'{attempt}'" for attempt in attempts)
+        name = self._table.sql_name
+        self._spark.sql(f"DELETE FROM {name} WHERE {ATTEMPT_ID} IN ({listed})").collect()  # noqa: S608
+
+    def _prepare(self, rows: DataFrame) -> None:
+        detail = self._table.find(self._spark)
+        if detail is not None:
+            check_role(self._table, detail, _ROLE)
+            return
+        create_table(
+            self._spark,
+            self._table,
+            rows.schema,
+            role=_ROLE,
+            comment="Rows that lakescore refused, with reasons",
+        )

@@ -1,0 +1,73 @@
+"""Snapshots: a table pinned at a version, so that every read of a run sees the same rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lakescore.errors import VersionUnreadable
+from lakescore.lake.history import recent_commits
+from lakescore.lake.schemas import schema_hash
+from lakescore.lake.tables import Table, TableDetail
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructType
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A pin: this version of this table, with this schema."""
+
+    table: Table
+    table_id: str
+    version: int
+    schema_hash: str
+    schema: StructType = field(compare=False, repr=False)
+    detail: TableDetail = field(compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.table.name}@{self.version}"
+
+    def read(self, spark: SparkSession) -> DataFrame:
+        """The rows of the pinned version. Raises VersionUnreadable when the log has lost it."""
+        return _read(spark, self.table, self.version)
+
+    def describe(self) -> dict[str, str | int]:
+        """JSON-ready: what a commit or a run result says of the pin."""
+        return {
+            "table": self.table.name,
+            "table_id": self.table_id,
+            "version": self.version,
+            "schema_hash": self.schema_hash,
+        }
+
+
+def pin(spark: SparkSession, table: Table, version: int | None = None) -> Snapshot:
+    """Pin a table at its newest version, or at `version`.
+
+    Raises TableNotFound, and VersionUnreadable for a version that cannot be read (any more).
+    """
+    detail = table.detail(spark)
+    if version is None:
+        version = recent_commits(spark, table, 1)[0].version
+    schema = _read(spark, table, version).schema
+    return Snapshot(table, detail.table_id, version, schema_hash(schema), schema, detail)
+
+
+def _read(spark: SparkSession, table: Table, version: int) -> DataFrame:
+    from pyspark.sql.utils import AnalysisException
+
+    try:
+        return table.read(spark, version)
+    except AnalysisException as error:
+        raise VersionUnreadable(
+            f"version {version} of {table.name} can no longer be read: {_first_line(error)}",
+            where=table.location,
+            hint="its log or files were cleaned by retention or VACUUM, or it never was: "
+            "run without the pin to use the newest version",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

@@ -1,0 +1,239 @@
+"""Tables of the lake: a Delta folder below one root, or a name in a catalog."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lakescore.config.settings import LakeSettings
+from lakescore.errors import ConfigError, TableNotFound, did_you_mean
+from lakescore.lake.schemas import quote
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:")
+_UNSAFE = re.compile(r"[`;\x00-\x1f]")
+
+
+@dataclass(frozen=True)
+class TableDetail:
+    """What Delta says of a table at its newest version."""
+
+    table_id: str
+    location: str
+    partition_columns: tuple[str, ...]
+    properties: Mapping[str, str]
+    reader_version: int
+    writer_version: int
+
+    @property
+    def has_change_feed(self) -> bool:
+        return self.properties.get("delta.enableChangeDataFeed", "false").lower() == "true"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A Delta table by path or by catalog name; exactly one of `path` and `identifier` is set."""
+
+    name: str
+    path: str | None
+    identifier: str | None
+    root: str | None = field(default=None, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def sql_name(self) -> str:
+        """The table as it stands in SQL text."""
+        return f"delta.{quote(self.path)}" if self.path is not None else str(self.identifier)
+
+    @property
+    def location(self) -> str:
+        """Where a message says that the table is."""
+        return self.path if self.path is not None else str(self.identifier)
+
+    def find(self, spark: SparkSession) -> TableDetail | None:
+        """What Delta says of the table; None where there is no Delta table."""
+        from pyspark.sql.utils import AnalysisException
+
+        try:
+            row = spark.sql(f"DESCRIBE DETAIL {self.sql_name}").first()
+        except AnalysisException:
+            return None
+        if row is None or row["format"] != "delta":
+            return None
+        return TableDetail(
+            table_id=row["id"],
+            location=row["location"],
+            partition_columns=tuple(row["partitionColumns"]),
+            properties=dict(row["properties"]),
+            reader_version=row["minReaderVersion"],
+            writer_version=row["minWriterVersion"],
+        )
+
+    def detail(self, spark: SparkSession) -> TableDetail:
+        """What Delta says of the table. Raises TableNotFound with the tables that are there."""
+        found = self.find(spark)
+        if found is None:
+            raise self._not_found(spark)
+        return found
+
+    def exists(self, spark: SparkSession) -> bool:
+        return self.find(spark) is not None
+
+    def properties(self, spark: SparkSession) -> Mapping[str, str]:
+        """The table's properties. Raises TableNotFound."""
+        return self.detail(spark).properties
+
+    def read(self, spark: SparkSession, version: int | None = None) -> DataFrame:
+        """The rows, at a version if one is given. Raises TableNotFound."""
+        from pyspark.sql.utils import AnalysisException
+
+        try:
+            return self._frame(spark, version)
+        except AnalysisException:
+            self.detail(spark)
+            raise
+
+    def known(self, spark: SparkSession) -> list[str]:
+        """Names of the tables beside this one, as they would be written, sorted."""
+        if self.path is None:
+            return _known_in_catalog(spark, str(self.identifier))
+        folder = self.root if self.root is not None else self.path.rpartition("/")[0]
+        found = _delta_folders(spark, folder)
+        if self.root is None:
+            return [f"{folder}/{name}" for name in found]
+        return [name.replace("/", ".") for name in found]
+
+    def _frame(self, spark: SparkSession, version: int | None) -> DataFrame:
+        if self.path is not None:
+            reader = spark.read.format("delta")
+            if version is not None:
+                reader = reader.option("versionAsOf", version)
+            return reader.load(self.path)
+        if version is None:
+            return spark.table(str(self.identifier))
+        statement = f"SELECT * FROM {self.sql_name} VERSION AS OF {int(version)}"  # noqa: S608
+        return spark.sql(statement)
+
+    def _not_found(self, spark: SparkSession) -> TableNotFound:
+        if self.path is not None and _holds_parquet(spark, self.path):
+            return TableNotFound(
+                f"{self.location} holds Parquet files but is not a Delta table",
+                where=self.name,
+                hint="make a Delta copy of the files with `lakescore ingest`",
+            )
+        return TableNotFound(
+            f"there is no Delta table at {self.location}",
+            where=self.name,
+            hint=did_you_mean(self.name, self.known(spark)),
+        )
+
+
+class Lake:
+    """Resolves the table names of workloads.
+
+    'a.b' is ROOT/a/b, or CATALOG.a.b; a name in one part lies in the catalog's `default` schema,
+    a name in three parts brings its own catalog. A name with a slash or a scheme is a path;
+    relative ones are below the root.
+    """
+
+    def __init__(self, settings: LakeSettings) -> None:
+        self._catalog = settings.catalog
+        self._root = None if settings.root is None else absolute_folder(settings.root)
+
+    def table(self, name: str) -> Table:
+        """Raises ConfigError for a name that is empty, unsafe to quote, or leaves the root."""
+        if not name.strip() or _UNSAFE.search(name):
+            raise ConfigError(f"'{name}' is not a table name: it is empty or has one of ` ;")
+        if "/" in name or _SCHEME.match(name):
+            return Table(name, self._path(name), None)
+        parts = name.split(".")
+        if len(parts) > 3 or not all(part.strip() for part in parts):
+            raise ConfigError(
+                f"'{name}' is not a table name",
+                hint="one to three parts with dots between, or a path",
+            )
+        if self._root is not None:
+            return Table(name, f"{self._root}/{'/'.join(parts)}", None, self._root)
+        return Table(name, None, ".".join(quote(part) for part in self._qualified(parts)))
+
+    def _qualified(self, parts: list[str]) -> list[str]:
+        prefix = {1: [str(self._catalog), "default"], 2: [str(self._catalog)], 3: []}
+        return [*prefix[len(parts)], *parts]
+
+    def _path(self, name: str) -> str:
+        if _SCHEME.match(name) or name.startswith("/"):
+            return name.rstrip("/") or "/"
+        if self._root is None:
+            raise ConfigError(
+                f"'{name}' is a relative path, and tables of this environment are in a catalog",
+                hint="write a full path, or a name with dots",
+            )
+        steps = [step for step in name.split("/") if step not in ("", ".")]
+        if ".." in steps:
+            raise ConfigError(
+                f"'{name}' leads out of the lake ({self._root})", hint="write a full path"
+            )
+        return "/".join([self._root, *steps])
+
+
+def absolute_folder(folder: str) -> str:
+    """A folder or URL without a trailing slash; a relative local one made absolute."""
+    if _SCHEME.match(folder):
+        return folder.rstrip("/")
+    return str(Path(folder).expanduser().absolute()).rstrip("/")
+
+
+def local_folder(path: str) -> Path | None:
+    """The path as one of this machine's file system; None when another file system has it."""
+    bare = re.sub(r"^file:/*(?=/)", "", path)
+    return None if _SCHEME.match(bare) else Path(bare)
+
+
+def _known_in_catalog(spark: SparkSession, identifier: str) -> list[str]:
+    from pyspark.sql.utils import AnalysisException
+
+    schema = identifier.rpartition(".")[0]
+    try:
+        rows = spark.sql(f"SHOW TABLES IN {schema}").select("tableName").limit(200).collect()
+    except AnalysisException:
+        return []
+    return sorted(f"{schema.replace('`', '')}.{row.tableName}" for row in rows)
+
+
+def _delta_folders(spark: SparkSession, folder: str) -> list[str]:
+    """Delta tables up to three levels below a folder, relative to it (at most 200)."""
+    local = local_folder(folder)
+    if local is not None and local.is_dir():
+        logs = [log for depth in range(1, 4) for log in local.glob("*/" * depth + "_delta_log")]
+        return sorted(str(log.parent.relative_to(local)) for log in logs)[:200]
+    found: set[str] = set()
+    for depth in range(1, 4):
+        files = _files(spark, f"{folder}/{'*/' * depth}_delta_log/*0.json", 200)
+        folders = (file.split("/_delta_log/")[0].split("/") for file in files)
+        found |= {"/".join(steps[-depth:]) for steps in folders}
+    return sorted(found)
+
+
+def _holds_parquet(spark: SparkSession, path: str) -> bool:
+    local = local_folder(path)
+    if local is not None and local.is_dir():
+        return next(local.glob("**/*.parquet"), None) is not None
+    return bool(_files(spark, f"{path}/*.parquet", 1))
+
+
+def _files(spark: SparkSession, pattern: str, limit: int) -> list[str]:
+    """Files that match, by Spark's own listing, which knows every storage; contents stay unread."""
+    from pyspark.sql.utils import AnalysisException
+
+    try:
+        listing = spark.read.format("binaryFile").load(pattern)
+    except AnalysisException:
+        return []
+    return [row.path for row in listing.select("path").limit(limit).collect()]

