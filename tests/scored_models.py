@@ -41,6 +41,8 @@ def table_rows(count: int = 30) -> list[tuple[Any, ...]]:
         kept = (seen, date(1960, 2, 29), Decimal("-12345.67") + i, f"Straße {i} 'ü'")
         features = (("AA", "UA", "?")[i % 3], 100.5 * (i % 11), i % 24)
         rows.append((i, *kept, *features))
+    if count < 3:
+        return rows
     rows[0] = (*rows[0][:5], None, None, None)
     rows[1] = (*rows[1][:5], None, math.nan, None)
     rows[2] = (2, None, None, None, None, *rows[2][5:])

@@ -135,10 +135,11 @@ def test_no_rows_give_no_rows_and_the_same_columns(runner):
 def test_skipped_rows_stay_with_null_predictions(runner, skip):
     marked = runner.source.selectExpr("*", f"{skip} as refused")
     everything = by_id(runner.run(runner.source))
-    result = runner.run(marked, skip="refused", class_column="late", threshold=0.3)
+    middle = sorted(everything.values())[15]
+    result = runner.run(marked, skip="refused", class_column="late", threshold=middle)
     scores, classes = by_id(result), by_id(result, "late")
     assert scores == {i: (None if i >= 20 else score) for i, score in everything.items()}
-    assert classes == {i: None if s is None else int(s >= 0.3) for i, s in scores.items()}
+    assert classes == {i: None if s is None else int(s >= middle) for i, s in scores.items()}
     assert set(classes.values()) == {None, 0, 1}
 
 

@@ -6,18 +6,17 @@ import json
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from pyspark.sql import functions as F
+from tests.contract.encoded_data import SCHEMA, tiny_data, tiny_labels, tiny_matrix
 
 from lakescore.errors import OneClassLabel
 from lakescore.matrix import LABEL, Task
 from lakescore.models import candidate, candidates, check_parameters, load_scorer, save_scorer
 from lakescore.models.base import EncodedData, FittedModel
 from lakescore.models.labels import check_labels
-from tests.contract.encoded_data import SCHEMA, tiny_data, tiny_labels, tiny_matrix
 
 pytestmark = pytest.mark.spark
 
@@ -127,7 +126,8 @@ def test_details_and_backend_are_ready_for_a_report(case):
 
 def test_a_second_fit_with_the_seed_gives_the_same_doubles_and_the_engines_own(case):
     tolerance = VARIANTS[case.variant][2]
-    engine_scores = ENGINES[case.variant](case.data, VARIANTS[case.variant][1])
+    rounds = case.fitted.details.get("rounds")
+    engine_scores = ENGINES[case.variant](case.data, VARIANTS[case.variant][1], rounds)
 
     assert np.abs(engine_scores - case.predictions).max() <= tolerance
 
@@ -142,12 +142,12 @@ def test_a_label_with_one_value_is_refused_before_the_engine_runs(case, data_for
 # Each engine fitted anew, and its own predictions of the tiny matrix, past our scorers.
 
 
-def _prior(data: EncodedData, raw: dict) -> np.ndarray:
+def _prior(data: EncodedData, raw: dict, rounds: int | None) -> np.ndarray:
     (mean,) = data.train.agg(F.avg(LABEL)).first()
     return np.full(len(tiny_matrix()), mean)
 
 
-def _linear(data: EncodedData, raw: dict) -> np.ndarray:
+def _linear(data: EncodedData, raw: dict, rounds: int | None) -> np.ndarray:
     from lakescore.models.mllib.linear import feature_vectors
 
     name = "logistic_regression" if data.task is Task.BINARY else "linear_regression"
@@ -156,7 +156,7 @@ def _linear(data: EncodedData, raw: dict) -> np.ndarray:
     return _transformed(model, feature_vectors(_all_rows(data), data.schema), data.task)
 
 
-def _forest(data: EncodedData, raw: dict) -> np.ndarray:
+def _forest(data: EncodedData, raw: dict, rounds: int | None) -> np.ndarray:
     from lakescore.models.mllib.forest import estimator, feature_vectors
 
     engine = estimator(data, check_parameters("random_forest", raw), SEED)
@@ -164,18 +164,17 @@ def _forest(data: EncodedData, raw: dict) -> np.ndarray:
     return _transformed(model, feature_vectors(_all_rows(data), data.schema), data.task)
 
 
-def _synapse(data: EncodedData, raw: dict) -> np.ndarray:
+def _synapse(data: EncodedData, raw: dict, rounds: int | None) -> np.ndarray:
     from lakescore.models.lightgbm.synapse import estimator, feature_vector, training_rows
 
-    # One round more than asked for is what the fit itself has to spare: see `estimator`.
-    parameters = check_parameters("lightgbm", {**raw, "early_stopping_rounds": 0})
+    parameters = check_parameters("lightgbm", {**raw, "num_iterations": rounds})
     labels = check_labels(data.train, data.validation, data.task)
     rows = training_rows(data, labels, stop_after=0, workers=1)
     model = estimator(data, parameters, SEED, stop_after=0, workers=1).fit(rows)
     return _transformed(model, _all_rows(data).select(feature_vector(data.schema)), data.task)
 
 
-def _native(data: EncodedData, raw: dict) -> np.ndarray:
+def _native(data: EncodedData, raw: dict, rounds: int | None) -> np.ndarray:
     import lightgbm
 
     from lakescore.models.lightgbm.native import read_matrix, training_options
@@ -185,7 +184,7 @@ def _native(data: EncodedData, raw: dict) -> np.ndarray:
     rows = lightgbm.Dataset(matrix, labels, categorical_feature=[1, 3], params={"verbosity": -1})
     options = training_options(data.task, parameters, SEED)
     model = lightgbm.train(options, rows, num_boost_round=parameters.num_iterations)
-    return model.predict(tiny_matrix())
+    return model.predict(tiny_matrix(), num_iteration=rounds)
 
 
 def _all_rows(data: EncodedData):
@@ -199,7 +198,7 @@ def _transformed(model, rows, task: Task) -> np.ndarray:
     return np.array([row[0][1] for row in model.transform(rows).select("probability").collect()])
 
 
-ENGINES: dict[str, Callable[[EncodedData, dict], np.ndarray]] = {
+ENGINES: dict[str, Callable[[EncodedData, dict, int | None], np.ndarray]] = {
     "prior": _prior,
     "lightgbm native": _native,
     "lightgbm synapse": _synapse,

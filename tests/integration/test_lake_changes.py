@@ -35,9 +35,7 @@ def new_ids(spark, table: Table, after: int | None) -> list[int]:
 @pytest.mark.parametrize("feed", ["true", "false"])
 def test_appends_count_and_moving_rows_does_not(spark, lake: Lake, feed: str):
     table, columns = lake.table("s"), "id int, day string"
-    append(
-        spark, table, [(1, "a b"), (2, "x}y")], columns, **{"delta.enableChangeDataFeed": feed}
-    )
+    append(spark, table, [(1, "a b"), (2, "x}y")], columns, **{"delta.enableChangeDataFeed": feed})
     append(spark, table, [(3, "a b"), (4, None)], columns)
     spark.sql(f"OPTIMIZE {table.sql_name}")
     append(spark, table, [(5, "x}y", 0.5)], "id int, day string, extra double", mergeSchema="true")

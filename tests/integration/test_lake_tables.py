@@ -41,7 +41,9 @@ def test_a_pin_keeps_reading_its_version(spark, lake: Lake):
         "version": 0,
         "schema_hash": snapshot.schema_hash,
     }
-    with pytest.raises(VersionUnreadable, match="version 7 of bronze.flights can no longer be read"):
+    with pytest.raises(
+        VersionUnreadable, match="version 7 of bronze.flights can no longer be read"
+    ):
         pin(spark, table, 7)
 
 

@@ -152,42 +152,33 @@ def test_boundaries_known_at_counts_from_its_own_microsecond(spark):
     assert found == {0: (None, 0), 1: ("x", 1), 2: ("x", 1), 3: (None, 0)}
 
 
-def test_several_contexts_together_equal_each_alone(spark):
-    rows = rows_frame(spark, [(i, i % 2, "ab"[i % 2], i * SECOND) for i in range(8)])
-    events = context_frame(
-        spark, [(i % 2, "ab"[i % 2], i * SECOND, i / 10, i, "x") for i in range(8)]
-    )
-    other = {
-        "table": "events",
-        "known_at": "known_at",
-        "lookback_window": "3 seconds",
-        "latest": {"other_n": "n"},
-    }
+def test_several_contexts_in_one_join_keep_apart(spark):
+    def context(**changes):
+        form = {"table": "events", "known_at": "known_at", "lookback_window": "3 seconds"}
+        return Context.model_validate({**form, "on": "key", **changes})
+
     contexts = {
-        "events": EVENTS,
-        "same_key": Context.model_validate({**other, "on": ["case", "key"]}),
-        "other_key": Context.model_validate(
-            {
-                **other,
-                "on": "case",
-                "latest": {},
-                "aggregates": {"m": {"max": "n", "over": "2 seconds"}},
-            }
-        ),
-        "lookup": Context.model_validate(
+        "newest": context(latest={"last_n": "n"}),
+        "longer": context(latest={"long_n": "n"}, lookback_window="9 seconds"),
+        "by_case": context(on="case", aggregates={"sum_n": {"sum": "n", "over": "3 seconds"}}),
+        "names": Context.model_validate(
             {"table": "names", "on": {"key": "k"}, "static": True, "latest": ["name"]}
         ),
     }
+    a = context_frame(spark, [(0, "a", 1 * SECOND, None, 10, None)])
+    b = context_frame(spark, [(1, "a", 2 * SECOND, None, 20, None)])
     names = spark.createDataFrame([("a", "Anna"), (None, "nobody")], "k string, name string")
-    frames = {"events": events, "same_key": events, "other_key": events, "lookup": names}
-    together = join_contexts(rows, contexts, frames, "t")
-    one_by_one = rows
-    for name, context in contexts.items():
-        one_by_one = join_as_of(one_by_one, context, frames[name], "t")
-    assert together.columns == one_by_one.columns
-    found = together.collect()
-    assert Counter(found) == Counter(one_by_one.collect())
-    assert {row["name"] for row in found if row["key"] == "a"} == {"Anna"}
+    frames = {"newest": a, "longer": b, "by_case": a.unionByName(b), "names": names}
+    rows = [(i, i % 2, "a", t * SECOND) for i, t in enumerate((1, 2, 4, 5))]
+    joined = join_contexts(rows_frame(spark, [*rows, (9, 0, None, SECOND)]), contexts, frames, "t")
+    assert joined.columns == ["id", "case", "key", "t", "last_n", "long_n", "sum_n", "name"]
+    assert {row["id"]: tuple(row[4:]) for row in joined.collect()} == {
+        0: (10, None, 10, "Anna"),
+        1: (10, 20, 20, "Anna"),
+        2: (None, 20, None, "Anna"),
+        3: (None, 20, None, "Anna"),
+        9: (None, None, 10, None),
+    }
 
 
 def test_sums_do_not_depend_on_the_order_of_rows(spark):

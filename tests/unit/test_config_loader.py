@@ -118,6 +118,13 @@ def test_secret_settings_never_show(conf):
     assert settings.redact("cannot reach hunter2") == "cannot reach ***"
 
 
+def test_names_of_places_from_the_environment_are_shown(conf):
+    write(conf / "prod.yml", "lake: {root: '${env:LAKE}/x'}\nruns: ${env:LAKE}/runs\n")
+    settings = load_settings(conf, "prod", environ={"LAKE": "abfs://lake"})
+    assert settings.public()["lake"]["root"] == "abfs://lake/x"
+    assert settings.redact("no table in abfs://lake/x") == "no table in abfs://lake/x"
+
+
 def test_secret_values_never_show_in_errors(conf):
     write(conf / "prod.yml", "scoring: {batch_rows: '${env:PW}'}\n")
     message = refusal(load_settings, conf, "prod", environ={"PW": "hunter2"})

@@ -14,15 +14,15 @@ SparkFailure = type("SparkException", (Exception,), {"__module__": "pyspark.erro
     ("text", "kind", "says"),
     [
         (
-            "RuntimeException: file:/lake/t/part%201.parquet is not a Parquet file. Expected magic",
+            "RuntimeException: file:/my lake/t/part%201.parquet is not a Parquet file. Expected magic",
             CorruptFile,
-            "/lake/t/part 1.parquet is corrupt",
+            "the file file:/my lake/t/part 1.parquet is corrupt",
         ),
         (
-            "[CANNOT_READ_FILE_FOOTER] Could not read footer for file: file:/lake/q.parquet. "
+            "[CANNOT_READ_FILE_FOOTER] Could not read footer for file: file:/my lake/q.parquet. "
             "Please ensure",
             CorruptFile,
-            "file:/lake/q.parquet is corrupt",
+            "the file file:/my lake/q.parquet is corrupt",
         ),
         (
             "Caused by: java.io.FileNotFoundException: \nFile file:/lake/t/p.parquet does not exist",

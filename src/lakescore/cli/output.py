@@ -54,9 +54,7 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=2, default=str))
 
 
-def print_result(
-    result: RunResult, *, as_json: bool, require_promotion: bool = False
-) -> int:
+def print_result(result: RunResult, *, as_json: bool, require_promotion: bool = False) -> int:
     """Print a run's result; the exit code is 1 only for a promotion required and not given."""
     if as_json:
         print_json(result.model_dump(mode="json"))
@@ -210,9 +208,7 @@ def print_demo(results: Sequence[RunResult], settings: Settings, *, as_json: boo
         console.print(f"  {command}", style="cyan")
 
 
-def _demo_paths(
-    results: Sequence[RunResult], settings: Settings
-) -> Iterable[tuple[str, str]]:
+def _demo_paths(results: Sequence[RunResult], settings: Settings) -> Iterable[tuple[str, str]]:
     for result in results:
         if result.workflow == "train" and "report" in result.artefacts:
             yield "report", result.artefacts["report"]

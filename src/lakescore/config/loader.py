@@ -20,6 +20,11 @@ from lakescore.errors import ConfigError, ConfigErrors, did_you_mean
 
 Model = TypeVar("Model", bound=ConfigModel)
 
+#: Names of places: values from the environment that may be shown. All others are secret.
+_SHOWN = (
+    *("lake.*", "runs", "staging", "registry.model_prefix", "registry.experiment"),
+    *("spark.master", "*.table", "*.quarantine_table", "model"),
+)
 _SUFFIX = ".yml"
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -208,7 +213,7 @@ def _validate(tree: Node, model: type[Model], problems: list[ConfigError]) -> Mo
         raise combined([*problems, *problems_of(error, model, tree)]) from None
     if problems:
         raise combined(problems)
-    return attach_secrets(validated, tree.all_secrets())
+    return attach_secrets(validated, tree.all_secrets(shown=_SHOWN))
 
 
 def _origin_of(tree: Node, key: str) -> Origin:

@@ -34,8 +34,9 @@ name or number: `candidates.lightgbm.num_leaves=31`. A value that begins with `[
 read as YAML.
 
 The files are plain YAML: only `true` and `false` are booleans, days stay text, and duplicate keys,
-tags (`!…`), anchors and aliases are refused. `${env:NAME}` takes a value from the environment; such
-values are secret and are shown as `***`. An unset one is an error.
+tags (`!…`), anchors and aliases are refused. `${env:NAME}` takes a value from the environment; an
+unset one is an error. Such values are secret and are shown as `***`, except in names of places:
+`lake`, `runs`, `staging`, tables, `model`, and the registry's `experiment` and `model_prefix`.
 """,
     "expressions.md": """# SQL expressions
 

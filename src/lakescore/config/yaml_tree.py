@@ -7,8 +7,9 @@ text, and nothing is constructed. Duplicate keys, aliases and tags are refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NoReturn
 
 from lakescore.errors import ConfigError
@@ -65,13 +66,23 @@ class Node:
             return [node.plain() for node in self.value]
         return self.value
 
-    def all_secrets(self) -> frozenset[str]:
-        """Every value below that came from the environment."""
+    def all_secrets(self, *, shown: Collection[str] = ()) -> frozenset[str]:
+        """Every value below that came from the environment.
+
+        Left out are values that also stand at a path that fits a glob of `shown`.
+        """
+        placed = list(self._placed_secrets(""))
+        public = {one for path, one in placed if any(fnmatchcase(path, glob) for glob in shown)}
+        return frozenset(one for _, one in placed) - public
+
+    def _placed_secrets(self, path: str) -> Iterator[tuple[str, str]]:
+        yield from ((path, secret) for secret in self.secrets)
         if isinstance(self.value, dict):
-            below = [entry.node for entry in self.value.values()]
-        else:
-            below = self.value if isinstance(self.value, list) else []
-        return self.secrets.union(*(node.all_secrets() for node in below))
+            for key, entry in self.value.items():
+                yield from entry.node._placed_secrets(f"{path}.{key}" if path else key)
+        elif isinstance(self.value, list):
+            for index, node in enumerate(self.value):
+                yield from node._placed_secrets(f"{path}[{index}]")
 
 
 @dataclass

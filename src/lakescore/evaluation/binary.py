@@ -55,9 +55,14 @@ def position_in(column: str, values: Sequence[str]) -> Column:
     return F.coalesce(*positions).cast("int")
 
 
+def bucket_count(rows: int) -> int:
+    """Into how many buckets the scores of `rows` rows are cut, at least one."""
+    return max(1, min(_MOST_BUCKETS, -(-rows // _ROWS_IN_A_BUCKET)))
+
+
 def _bucket_cuts(rows: ScoredRows, counts: Sequence[int]) -> tuple[Sequence[float], ...]:
     """Quantiles of a sample of the scores; none for splits that fit into one bucket."""
-    buckets = min(_MOST_BUCKETS, -(-max(counts) // _ROWS_IN_A_BUCKET))
+    buckets = bucket_count(max(counts))
     if buckets < 2:
         return tuple(() for _ in rows.models)
     one_in = max(1, sum(counts) // (buckets * _SAMPLED_ROWS_IN_A_BUCKET))

@@ -49,7 +49,8 @@ def poisson_weights(
 def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     first = (values ^ (values >> np.uint64(30))) * _FIRST
     second = (first ^ (first >> np.uint64(27))) * _SECOND
-    return np.bitwise_xor(second, second >> np.uint64(31))
+    mixed: npt.NDArray[np.uint64] = second ^ (second >> np.uint64(31))
+    return mixed
 
 
 @lru_cache(maxsize=1)
@@ -57,5 +58,5 @@ def _inverse_distribution() -> npt.NDArray[np.uint8]:
     """The Poisson(1) quantile at the middle of each of 65,536 equal steps."""
     probabilities = [exp(-1) / factorial(count) for count in range(12)]
     uniform = (np.arange(2**_LANE_BITS) + 0.5) / 2**_LANE_BITS
-    table = np.searchsorted(np.cumsum(probabilities), uniform)
-    return table.astype(np.uint8)
+    table: npt.NDArray[np.uint8] = np.searchsorted(np.cumsum(probabilities), uniform).astype("u1")
+    return table

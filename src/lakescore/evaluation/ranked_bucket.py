@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ _LOG_LOSS_EPSILON = float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True)
 class RankedBucket:
-    """Scores in descending order. Buckets of one series add up: groups in order, sums by entry.
+    """Scores in descending order, of one bucket or, joined, of a whole series.
 
     groups: (n, len(COLUMNS)): scores that lie in the same quantile of the rows (0 = highest;
     equal scores lie where the last of them does) and in the same equal interval of [0, 1].
@@ -111,6 +112,15 @@ def _sums(
     return np.array([value.sum() for value in values])
 
 
+def join_buckets(buckets: Sequence[RankedBucket]) -> RankedBucket:
+    """The buckets of one series, by descending scores; where they were cut leaves no trace."""
+    groups = np.concatenate([bucket.groups for bucket in buckets])
+    starts, ends = _runs(groups[:, 0], groups[:, 1])
+    added = np.add.reduceat(groups[:, 3:], starts)
+    joined = np.column_stack([groups[starts, :2], groups[ends, 2], added])
+    return RankedBucket(joined, np.sum([bucket.sums for bucket in buckets], axis=0))
+
+
 def log_losses(scores: Floats) -> tuple[Floats, Floats]:
     """The log loss of each score if its row is positive, and if it is negative."""
     kept = np.clip(scores, _LOG_LOSS_EPSILON, 1 - _LOG_LOSS_EPSILON)
@@ -118,7 +128,13 @@ def log_losses(scores: Floats) -> tuple[Floats, Floats]:
 
 
 def _groups(quantile: Ints, interval: Ints, scores: Floats, rows: Ints, positives: Ints) -> Floats:
-    starts = np.flatnonzero(np.append(True, (np.diff(quantile) != 0) | (np.diff(interval) != 0)))
-    ends = np.append(starts[1:], len(scores)) - 1
+    starts, ends = _runs(quantile, interval)
     added = [np.add.reduceat(value, starts) for value in (rows, positives, scores * rows)]
     return np.column_stack([quantile[starts], interval[starts], scores[ends], *added])
+
+
+def _runs(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> tuple[Ints, Ints]:
+    """The first and last positions of each run of equal pairs."""
+    new = np.append(True, (np.diff(first) != 0) | (np.diff(second) != 0))
+    starts = np.flatnonzero(new)
+    return starts, np.append(starts[1:], len(first)) - 1

@@ -19,7 +19,13 @@ import pyarrow as pa
 from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
-from lakescore.evaluation.ranked_bucket import COLUMNS, Place, RankedBucket, rank_bucket
+from lakescore.evaluation.ranked_bucket import (
+    COLUMNS,
+    Place,
+    RankedBucket,
+    join_buckets,
+    rank_bucket,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -54,7 +60,8 @@ class Ranking:
 def rank(df: DataFrame, ranking: Ranking) -> dict[tuple[int, int, int], RankedBucket]:
     """The ranked scores of each series. Labels hold 0.0 and 1.0, scores are finite.
 
-    Reads `df` once. The driver gets at most `quantiles + intervals + buckets` groups a series.
+    Reads `df` once. The driver gets at most `quantiles + intervals` groups a series, and one more
+    a bucket.
     """
     columns = [*ranking.groups, ranking.label, *ranking.scores]
     tally = partial(_tally, len(ranking.groups), [np.asarray(cut) for cut in ranking.cuts])
@@ -75,9 +82,15 @@ def rank(df: DataFrame, ranking: Ranking) -> dict[tuple[int, int, int], RankedBu
 
 
 def _joined(parts: Sequence[Any]) -> RankedBucket:
-    groups = [np.frombuffer(part["groups"]).reshape(-1, len(COLUMNS)) for part in parts]
-    sums = [np.frombuffer(part["sums"]) for part in parts]
-    return RankedBucket(np.concatenate(groups), np.sum(sums, axis=0))
+    return join_buckets(
+        [
+            RankedBucket(
+                np.frombuffer(part["groups"]).reshape(-1, len(COLUMNS)),
+                np.frombuffer(part["sums"]),
+            )
+            for part in parts
+        ]
+    )
 
 
 def _places(placed: DataFrame) -> dict[tuple[int, ...], Place]:

@@ -9,29 +9,31 @@ from urllib.parse import unquote
 
 from lakescore.errors import ColumnMissing, CorruptFile, LakescoreError, TypeMismatch
 
+# Paths may hold blanks, so each pattern says what ends one.
+_PATH = r"(?:[a-z][a-z0-9+.-]*:)?/[^\n:]*?"
 _NOT_PARQUET = re.compile(
-    r"(?:(?P<a>\S+) is not a Parquet file"
-    r"|Could not read footer for file:?\s*(?:FileStatus\{path=)?(?P<b>[^\s;]+?)[.;]?(?:\s|$)"
-    r"|Malformed ORC file (?P<c>\S+?)\.?(?:\s|$))"
+    rf"(?P<a>{_PATH}) is not a Parquet file"
+    r"|Could not read footer for file:? (?:FileStatus\{path=)?(?P<b>[^\n;]+?)(?:;|\. Please|\n|$)"
+    r"|Malformed ORC file (?P<c>[^\n]+?)(?:\. Invalid|\n|$)"
 )
 _MISSING = re.compile(
-    r"File (?P<a>\S+) (?:does not exist|referenced in the transaction log cannot be found)"
-    r"|FileNotFoundException:?\s+(?:File )?(?P<b>(?:[a-z0-9+]+:)?/\S+?)(?: \(|\s|$)"
+    rf"File (?P<a>{_PATH}) (?:does not exist|referenced in the transaction log cannot be found)"
+    rf"|FileNotFoundException:?\s+(?:File )?(?P<b>{_PATH})(?: \(|\n|$)"
 )
 _OTHER_TYPES = re.compile(
-    r"(?:Parquet column cannot be converted in file|convert parquet type).*?(?P<a>\S+\.parquet)"
-    r".*?Column:\s*(?P<column>\[[^\]]*\]).*?Expected:\s*(?P<expected>[^,]+),\s*Found:\s*(?P<found>\w+)",
-    re.DOTALL,
+    r"Parquet column cannot be converted in file (?P<a>[^\n]+?)\. "
+    r"Column: (?P<column>\[[^\]]*\]), Expected: (?P<expected>[^\n]+?), Found: (?P<found>\w+)"
 )
 _CSV_HEADER = re.compile(
-    r"CSV header does not conform to the schema\.\s*(?P<detail>.*?)CSV file: (?P<a>\S+)", re.DOTALL
+    r"CSV header does not conform to the schema\.\s*(?P<detail>.*?)CSV file: (?P<a>[^\n]+)",
+    re.DOTALL,
 )
 _CSV_COLUMNS = re.compile(
-    r"(?P<detail>Number of column in CSV header.*?)CSV file: (?P<a>\S+)", re.DOTALL
+    r"(?P<detail>Number of column in CSV header.*?)CSV file: (?P<a>[^\n]+)", re.DOTALL
 )
 _MALFORMED = re.compile(r"[Mm]alformed records? (?:is|are) detected")
 _WHILE_READING = re.compile(
-    r"(?:Encountered error|Error) while reading file (?P<a>\S+?)\.?(?:\s|$)"
+    r"(?:Encountered error|Error) while reading file (?P<a>[^\n]+?)(?:\. Details|\.?\n|\.?$)"
 )
 _GONE = re.compile(r"FileNotFoundException|DELTA_FILE_NOT_FOUND|does not exist")
 

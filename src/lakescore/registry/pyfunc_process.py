@@ -18,6 +18,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from lakescore.arrow_types import cast_columns
@@ -26,7 +27,6 @@ from lakescore.hashing import folder_hashes, json_sha256
 from lakescore.registry.pyfunc_child import LOADED
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
 START_SECONDS, BATCH_SECONDS = 300.0, 600.0
@@ -64,6 +64,8 @@ class PyfuncScorer:
         the child's standard error when it fails or overruns its deadline.
         """
         rows = cast_columns(batch, self.inputs)
+        if not rows.num_rows:
+            return np.empty(0)
         if self._child is None:
             self._child = _Child(self._archive, rows.schema, self._start_seconds)
         return self._child.predict(rows, self._batch_seconds)

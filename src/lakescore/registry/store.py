@@ -187,6 +187,21 @@ class Registry:
         seconds = TRANSFER_SECONDS if self._calls.is_unity_catalog else None
         return _version(self._calls("creating the model version", create, seconds=seconds))
 
+    def add_to_run(
+        self, version: ModelVersion, metrics: Mapping[str, float], files: Sequence[Path]
+    ) -> None:
+        """Add metrics and report files to the MLflow run that made `version`."""
+        run_id = version.run_id
+        if run_id is None:
+            return
+        self._log(run_id, metrics, {})
+
+        def upload(client: MlflowClient) -> None:
+            for file in files:
+                client.log_artifact(run_id, str(file), "report")
+
+        self._calls("uploading the report", upload, seconds=TRANSFER_SECONDS)
+
     # --- finding ----------------------------------------------------------------------------
 
     def resolve(self, uri: str) -> ModelVersion:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyspark.sql import functions as F
 
 import lakescore.errors
 from lakescore.config.base import quoted
@@ -96,12 +97,13 @@ def score_frame(
         compile=compile,
     )
     _check(df, model, layout)
-    needed = dict.fromkeys([*keep, *model.inputs, *([skip] if skip else [])])
-    rows = df.select(*(quoted(name) for name in needed))
+    needed = tuple(dict.fromkeys([*keep, *model.inputs, *([skip] if skip else [])]))
+    # By position: mapInArrow cannot take a column whose name has a dot or a backtick.
+    rows = df.select(*(F.col(quoted(name)).alias(f"c{i}") for i, name in enumerate(needed)))
     schema = df.select(*(quoted(name) for name in keep)).schema.add(column, "double")
     if class_column:
-        schema = schema.add(class_column, "int")
-    return rows.mapInArrow(_task(model, layout), schema)
+        schema = schema.add(class_column, "integer")
+    return rows.mapInArrow(_task(model, layout, needed), schema)
 
 
 def error_from_task(error: BaseException) -> LakescoreError | None:
@@ -140,11 +142,12 @@ def _check(df: DataFrame, model: BatchScorer, layout: _Layout) -> None:
 
 
 def _task(
-    model: BatchScorer, layout: _Layout
+    model: BatchScorer, layout: _Layout, names: tuple[str, ...]
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def score_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         scorer = _made_ready(model, layout.compile)
-        for batch in batches:
+        for numbered in batches:
+            batch = pa.RecordBatch.from_arrays(numbered.columns, names=names)
             for start in range(0, batch.num_rows, layout.batch_rows):
                 yield _scored(batch.slice(start, layout.batch_rows), scorer, layout)
 

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -39,6 +40,7 @@ EXCLUDES = (
 )
 
 _DEADLINE_SECONDS = 900
+_TELLING = re.compile(r"^(?!at ).*(Exception|timed out)")
 
 
 def resolve(coordinates: tuple[str, ...], ivy: Path, java: Java) -> Path:
@@ -57,11 +59,16 @@ def resolve(coordinates: tuple[str, ...], ivy: Path, java: Java) -> Path:
         *("--driver-java-options", shlex.join(_resolver_options(ivy, java))),
         str(nothing),
     ]
-    homes = {"JAVA_HOME": str(java.home), "SPARK_HOME": str(spark_home())}
+    own = {
+        "JAVA_HOME": str(java.home),
+        "SPARK_HOME": str(spark_home()),
+        "PYSPARK_PYTHON": sys.executable,
+        "PYSPARK_DRIVER_PYTHON": sys.executable,
+    }
     try:
         answer = subprocess.run(
             command,
-            env=os.environ | homes,
+            env=os.environ | own,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -113,19 +120,19 @@ def _unresolved(coordinates: tuple[str, ...], output: str) -> EnvironmentProblem
         cause = "the server's certificate is not trusted by Java"
         hint = "name your certificates (PEM) in SSL_CERT_FILE, or use a Java that knows them"
     else:
-        hosts = sorted(set(re.findall(r"Host (\S+) not found", output)))
-        cause = f"no connection ({', '.join(hosts)} not found)" if hosts else _last_error(output)
+        cause = _cause(output)
         hint = "connect once, or point LAKESCORE_CACHE at a copy of a filled cache"
     return EnvironmentProblem(
         f"Spark's jars could not be fetched: {cause}", where=", ".join(coordinates), hint=hint
     )
 
 
-def _last_error(output: str) -> str:
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    telling = [
-        line
-        for line in lines
-        if re.search(r"Exception|unresolved dependency|not found|refused|timed out", line)
-    ]
-    return (telling or lines or ["no output"])[-1]
+def _cause(output: str) -> str:
+    refused = re.search(r"Connection refused|timed out|Network is unreachable", output)
+    hosts = sorted(set(re.findall(r"Host (\S+) not found", output)))
+    if "unresolved dependency" not in output:
+        lines = [line.strip() for line in output.splitlines() if line.strip()]
+        return ([line for line in lines if _TELLING.search(line)] or lines or ["no output"])[-1]
+    if refused:
+        return f"no connection ({refused[0]})"
+    return f"no connection ({', '.join(hosts)} not found)" if hosts else "no repository has them"

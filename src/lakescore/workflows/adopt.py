@@ -55,9 +55,7 @@ def adopt(spark: SparkSession, settings: Settings, workload: Workload) -> RunRes
                     hint="nothing was registered; score it with `trust: runs-code` instead",
                 )
             name = registry.full_name(workload.name)
-            version = register(
-                registry, folder, name=name, adopted_from=workload.model, tags={}
-            )
+            version = register(registry, folder, name=name, adopted_from=workload.model, tags={})
         run.model_version = version.version
         run.counts = {"compared": compared}
         run.details["reason"] = (

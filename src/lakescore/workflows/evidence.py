@@ -2,79 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lakescore.matrix import LABEL, Split
+from lakescore.matrix import LABEL, SPLIT, Split
 from lakescore.workflows.predict import Output, predict
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
-    from lakescore.config.settings import Settings
-    from lakescore.config.workload import Workload
     from lakescore.evaluation.intervals import Bootstrap
     from lakescore.evaluation.results import Evaluation
     from lakescore.scoring.package import ModelPackage
-    from lakescore.workflows.pins import Pins
+    from lakescore.workflows.job import Job
     from lakescore.workflows.scoring_model import ScoringModel
     from lakescore.workflows.training_data import TrainingSnapshot
 
 CHALLENGER, BASELINE, CHAMPION = "challenger", "baseline", "champion"
 #: The column of what the challenger gave before it was saved.
 _AS_TRAINED = "as_trained"
+#: Means of the same doubles added in another order differ by less.
+_SUM_NOISE = 1e-12
 
 
 @dataclass(frozen=True)
 class Evidence:
     """The test rows with one column of scores a model, and what was computed from them.
 
-    `reload_difference` is max |as loaded - as trained| over all test rows; None where the model
-    was loaded only.
+    `reload_difference` is max |as loaded - as trained| over all test rows; for a model of an
+    earlier run, how far its mean score on the validation rows is from the one it was trained
+    with.
     """
 
     rows: DataFrame
     evaluation: Evaluation
     bootstrap: Bootstrap
-    reload_difference: float | None
+    reload_difference: float
 
 
 def gather_evidence(
-    spark: SparkSession,
-    settings: Settings,
-    workload: Workload,
+    job: Job,
     snapshot: TrainingSnapshot,
-    pins: Pins,
-    folder: str,
     *,
     challenger: ModelPackage,
     champion: ScoringModel | None,
     as_trained: ModelPackage | None = None,
 ) -> Evidence:
-    """Score the test split with each model, store it below `folder`, and measure."""
+    """Score the test split with each model, store it in the job's folder, and measure."""
     from lakescore.evaluation.intervals import bootstrap
     from lakescore.evaluation.metrics import evaluate
 
-    scored = _own_scores(spark, workload, snapshot, challenger, as_trained)
+    scored = _own_scores(job, snapshot, challenger, as_trained)
     if champion is not None:
-        theirs = champion_scores(spark, settings, workload, pins, champion)
-        scored = scored.join(theirs, list(snapshot.key), "left")
-    rows = _stored(scored, folder)
+        scored = scored.join(champion_scores(job, champion), list(snapshot.key), "left")
+    rows = _stored(scored, f"{job.folder}/test")
+    gate = job.workload.gate
     names = [CHALLENGER, BASELINE, *([CHAMPION] if champion is not None else [])]
     evaluation = evaluate(
         rows, task=snapshot.task, label=LABEL, scores={name: name for name in names}
     )
     measured = bootstrap(
-        rows, evaluation, key=snapshot.key, replicates=workload.gate.replicates, seed=workload.seed
+        rows,
+        evaluation,
+        key=snapshot.key,
+        replicates=gate.replicates,
+        seed=job.workload.seed,
     )
-    difference = _reload_difference(rows) if as_trained is not None else None
+    difference = (
+        _reload_difference(rows)
+        if as_trained is not None
+        else _drift_of_mean(job, snapshot, challenger)
+    )
     return Evidence(rows, evaluation, measured, difference)
 
 
 def _own_scores(
-    spark: SparkSession,
-    workload: Workload,
+    job: Job,
     snapshot: TrainingSnapshot,
     challenger: ModelPackage,
     as_trained: ModelPackage | None,
@@ -83,43 +86,37 @@ def _own_scores(
 
     from lakescore.scoring.compare import compare_frame
 
-    keep = dict.fromkeys([*snapshot.key, *workload.report.segments, LABEL])
+    keep = dict.fromkeys([*snapshot.key, *job.workload.report.segments, LABEL])
     scorers = {CHALLENGER: challenger.scorer}
     if as_trained is not None:
         scorers[_AS_TRAINED] = as_trained.scorer
-    rows = snapshot.read(spark, Split.TEST)
+    rows = snapshot.read(job.spark, Split.TEST)
     scored = compare_frame(rows, challenger.preprocessor, scorers, keep=tuple(keep))
     baseline = F.lit(float(challenger.training["baseline"]))
     label = F.col(LABEL).cast("double")
     return scored.withColumn(BASELINE, baseline).withColumn(LABEL, label)
 
 
-def champion_scores(
-    spark: SparkSession,
-    settings: Settings,
-    workload: Workload,
-    pins: Pins,
-    champion: ScoringModel,
-) -> DataFrame:
+def champion_scores(job: Job, champion: ScoringModel) -> DataFrame:
     """Key and `champion` for the test rows, by the champion's own features on the same pins."""
     from pyspark.sql import functions as F
 
     from lakescore.lake.contract import CONTRACT_COLUMNS, is_valid
     from lakescore.lake.tables import Lake
-    from lakescore.matrix import SPLIT
     from lakescore.workflows.training_data import valid_rows
 
-    judged = valid_rows(spark, workload, pins)
+    source = job.workload.source
+    judged = valid_rows(job.spark, job.workload, job.pins)
     rows = judged.where((F.col(SPLIT) == Split.TEST.value) & is_valid())
-    contexts = champion.contexts(workload)
+    contexts = champion.contexts(job.workload)
     return predict(
         rows.drop(SPLIT, *CONTRACT_COLUMNS),
         champion,
-        source=workload.source,
+        source=source,
         contexts=contexts,
-        frames=pins.frames_of(spark, Lake(settings.lake), contexts),
-        output=Output(keep=workload.source.key, key=workload.source.key, column=CHAMPION),
-        scoring=settings.scoring,
+        frames=job.pins.frames_of(job.spark, Lake(job.settings.lake), contexts),
+        output=Output(keep=source.key, key=source.key, column=CHAMPION),
+        scoring=job.settings.scoring,
     )
 
 
@@ -137,8 +134,19 @@ def _reload_difference(rows: DataFrame) -> float:
     return float(found["gap"]) if found is not None and found["gap"] is not None else float("inf")
 
 
-def metrics_by_split(results: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """``{"test": {"roc_auc": 0.7}}`` as ``{"test.roc_auc": 0.7}``."""
-    return {
-        f"{split}.{name}": value for split, found in results.items() for name, value in found.items()
-    }
+def _drift_of_mean(job: Job, snapshot: TrainingSnapshot, challenger: ModelPackage) -> float:
+    """|mean validation score now - as trained|; below the noise of a sum it is 0."""
+    from pyspark.sql import functions as F
+
+    from lakescore.scoring.compare import compare_frame
+
+    rows = snapshot.read(job.spark, Split.VALIDATION)
+    scored = compare_frame(
+        rows, challenger.preprocessor, {CHALLENGER: challenger.scorer}, keep=snapshot.key
+    )
+    found = scored.agg(F.avg(CHALLENGER).alias("mean")).first()
+    recorded = float(challenger.training["validation_mean_score"])
+    if found is None or found["mean"] is None:
+        return float("inf")
+    gap = abs(found["mean"] - recorded)
+    return 0.0 if gap <= _SUM_NOISE * max(1.0, abs(recorded)) else float(gap)

@@ -64,7 +64,9 @@ def known_format(source: str, declared: str | None) -> str:
     known = get_args(Format)
     if declared is not None:
         if declared not in known:
-            raise UsageError(f"'{declared}' is not a file format", hint=f"known: {', '.join(known)}")
+            raise UsageError(
+                f"'{declared}' is not a file format", hint=f"known: {', '.join(known)}"
+            )
         return declared
     endings = [suffix.lstrip(".").lower() for suffix in Path(source).suffixes]
     for ending in reversed(endings):

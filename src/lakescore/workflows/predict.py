@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from lakescore.config.settings import ScoringSettings
-    from lakescore.config.workload import Source
     from lakescore.config.workload import Context as ContextSpec
+    from lakescore.config.workload import Source
     from lakescore.scoring.arrow import BatchScorer
+    from lakescore.scoring.package import ModelPackage
     from lakescore.workflows.scoring_model import ScoringModel
 
 
@@ -47,10 +48,16 @@ def predict(
     `contexts` and `frames` are those of `model.contexts`. Rows that `output.skip` marks keep
     their place with a null prediction.
     """
+    from lakescore.features.point_in_time import join_contexts
     from lakescore.scoring.arrow import score_frame
     from lakescore.scoring.spark_transform import load_pipeline, transform_frame
 
-    inputs = _model_inputs(rows, model, source, contexts, frames, output)
+    keep = list(dict.fromkeys([*output.keep, *([output.skip] if output.skip else [])]))
+    if model.package is not None:
+        inputs = _package_inputs(rows, model.package, frames, keep)
+    else:
+        inputs = join_contexts(rows, contexts, frames, source.prediction_time)
+        model.opened.check_inputs(dict(inputs.dtypes))
     if model.opened.runner is Runner.SPARK:
         return transform_frame(
             inputs,
@@ -89,31 +96,20 @@ def batch_scorer(model: ScoringModel) -> BatchScorer:
     return PyfuncScorer(Path(model.opened.path), inputs)
 
 
-def _model_inputs(
-    rows: DataFrame,
-    model: ScoringModel,
-    source: Source,
-    contexts: Mapping[str, ContextSpec],
-    frames: Mapping[str, DataFrame],
-    output: Output,
+def _package_inputs(
+    rows: DataFrame, package: ModelPackage, frames: Mapping[str, DataFrame], keep: Sequence[str]
 ) -> DataFrame:
-    """The rows with what the model reads: features of a package, else joined columns by name."""
-    from lakescore.features.point_in_time import join_contexts
+    """The kept columns and the package's own features, by its own definitions."""
     from lakescore.features.sql_stage import feature_frame
 
-    keep = list(dict.fromkeys([*output.keep, *([output.skip] if output.skip else [])]))
-    if model.package is not None:
-        return feature_frame(
-            rows,
-            source=model.package.source,
-            contexts=model.package.contexts,
-            frames=frames,
-            features=model.package.features,
-            keep=keep,
-        )
-    joined = join_contexts(rows, contexts, frames, source.prediction_time)
-    model.opened.check_inputs(dict(joined.dtypes))
-    return joined
+    return feature_frame(
+        rows,
+        source=package.source,
+        contexts=package.contexts,
+        frames=frames,
+        features=package.features,
+        keep=keep,
+    )
 
 
 def needed_columns(model: ScoringModel, source: Source, others: Sequence[str]) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from lakescore.evaluation.gate import GateDecision, decide
 from lakescore.lake.snapshot import pin
 from lakescore.version import code_version
 from lakescore.workflows.evidence import BASELINE, CHALLENGER, CHAMPION, Evidence, gather_evidence
+from lakescore.workflows.job import Job
 from lakescore.workflows.pins import Pins, pin_tables
 from lakescore.workflows.run_result import RunResult, Status, recorded_run
 from lakescore.workflows.scoring_model import ScoringModel
@@ -26,11 +26,10 @@ if TYPE_CHECKING:
 
     from lakescore.config.settings import Settings
     from lakescore.config.workload import Workload
+    from lakescore.evaluation.intervals import PairedDifference
     from lakescore.registry.model_version import ModelVersion
     from lakescore.registry.store import Registry
     from lakescore.scoring.package import ModelPackage
-
-log = logging.getLogger("lakescore")
 
 
 def promote(
@@ -45,7 +44,7 @@ def promote(
     NOT_PROMOTED is a result, not an error. Raises ModelNotFound for a version that is not there
     and VersionUnreadable when its pins can no longer be read.
     """
-    from lakescore.lake.staging import run_folder
+    from lakescore.lake.staging import run_folder as staged_folder
     from lakescore.registry.store import Registry
 
     if not workload.trains:
@@ -59,106 +58,76 @@ def promote(
             run.details["reason"] = f"version {candidate.version} is champion already"
             return run.finish(Status.ALREADY_DONE)
         with (
-            run_folder(spark, settings.staging, run.run_id) as folder,
+            staged_folder(spark, settings.staging, run.run_id) as folder,
             loaded(registry, candidate) as challenger,
             task_errors(workload.source.table),
         ):
-            if challenger.package is None:
-                raise UsageError(f"{candidate.uri} was not trained by lakescore")
-            with run.phase("snapshot"):
-                pins = _trained_on(spark, settings, workload, challenger.package)
-                run.pins = pins.describe()
-                snapshot = materialise(spark, workload, pins, f"{folder}/snapshot")
-            decide_and_promote(
-                spark, settings, workload, snapshot, pins, folder, run, registry, challenger
-            )
+            pins = _trained_on(spark, settings, workload, challenger.package)
+            run.pins = pins.describe()
+            job = Job(spark, settings, workload, registry, pins, folder, run)
+            _decide(job, challenger)
             return run
 
 
-def decide_and_promote(
-    spark: SparkSession,
-    settings: Settings,
-    workload: Workload,
-    snapshot: TrainingSnapshot,
-    pins: Pins,
-    folder: str,
-    run: RunResult,
-    registry: Registry,
-    challenger: ScoringModel,
-) -> GateDecision:
-    """Gather the evidence, decide, and move the alias when the gate is passed."""
-    with run.phase("gate"):
-        evidence = evidence_for(
-            spark, settings, workload, snapshot, pins, f"{folder}/test", registry, challenger
-        )
-        decision = gate_decision(workload, evidence, select_metric(workload, snapshot))
-    act_on(decision, registry, challenger, run)
-    return decision
+def _decide(job: Job, challenger: ScoringModel) -> None:
+    """Gather the evidence on the challenger's own test split, decide, and move the alias."""
+    with job.run.phase("snapshot"):
+        snapshot = materialise(job.spark, job.workload, job.pins, f"{job.folder}/snapshot")
+    with job.run.phase("test"):
+        evidence = evidence_for(job, snapshot, challenger)
+    decision = gate_decision(job.workload, evidence, select_metric(job.workload, snapshot))
+    act_on(decision, job, challenger)
 
 
 def evidence_for(
-    spark: SparkSession,
-    settings: Settings,
-    workload: Workload,
+    job: Job,
     snapshot: TrainingSnapshot,
-    pins: Pins,
-    folder: str,
-    registry: Registry,
     challenger: ScoringModel,
+    *,
     as_trained: ModelPackage | None = None,
 ) -> Evidence:
     """The evidence, with the champion of this moment where there is one."""
     if challenger.package is None:
         raise UsageError("only a model that lakescore trained can pass a gate")
-    current = registry.champion(registry.full_name(workload.name))
+    current = job.registry.champion(job.model_name)
     if current is None:
         return gather_evidence(
-            spark, settings, workload, snapshot, pins, folder,
-            challenger=challenger.package, champion=None, as_trained=as_trained,
-        )  # fmt: skip
-    with loaded(registry, current) as champion:
+            job, snapshot, challenger=challenger.package, champion=None, as_trained=as_trained
+        )
+    with loaded(job.registry, current) as champion:
         return gather_evidence(
-            spark, settings, workload, snapshot, pins, folder,
-            challenger=challenger.package, champion=champion, as_trained=as_trained,
-        )  # fmt: skip
+            job, snapshot, challenger=challenger.package, champion=champion, as_trained=as_trained
+        )
 
 
 def gate_decision(workload: Workload, evidence: Evidence, metric: str) -> GateDecision:
     """The declared gate, on numbers of the test split."""
     gate = workload.gate
-    name = gate.metric or metric
-    confidence = gate.confidence
-    models = evidence.evaluation.scores
-    against_champion = None
-    if CHAMPION in models:
-        against_champion = evidence.bootstrap.difference(
-            name, CHALLENGER, CHAMPION, confidence=confidence
-        )
-    metrics = evidence.evaluation.result(CHALLENGER).metrics
+    name, measured = gate.metric or metric, evidence.bootstrap
+
+    def against(other: str) -> PairedDifference:
+        return measured.difference(name, CHALLENGER, other, confidence=gate.confidence)
+
     return decide(
         gate,
-        against_baseline=evidence.bootstrap.difference(
-            name, CHALLENGER, BASELINE, confidence=confidence
-        ),
-        against_champion=against_champion,
-        calibration_error=metrics.get("calibration_error"),
+        against_baseline=against(BASELINE),
+        against_champion=against(CHAMPION) if CHAMPION in evidence.evaluation.scores else None,
+        calibration_error=evidence.evaluation.result(CHALLENGER).metrics.get("calibration_error"),
         reload_difference=evidence.reload_difference,
     )
 
 
-def act_on(
-    decision: GateDecision, registry: Registry, challenger: ScoringModel, run: RunResult
-) -> None:
+def act_on(decision: GateDecision, job: Job, challenger: ScoringModel) -> None:
     """Move the alias last, and only for a passed gate."""
+    run, version = job.run, challenger.opened.version
     run.details["gate"] = decision.describe()
-    version = challenger.opened.version
     if decision.passed and version is not None:
-        replaced = registry.promote(version)
+        replaced = job.registry.promote(version)
         was = f"; it was version {replaced.version}" if replaced else ""
         run.details["reason"] = f"version {version.version} is champion{was}"
         run.finish(Status.PROMOTED, next_command=f"lakescore score {run.workload}")
         return
-    failed = [check.detail for check in decision.checks if check.passed is False]
+    failed = [check.detail for check in decision.checks if not check.passed]
     run.details["reason"] = "the gate said no: " + "; ".join(failed)
     run.finish(Status.NOT_PROMOTED, next_command=f"lakescore report {run.workload}")
 
@@ -184,9 +153,7 @@ def loaded(registry: Registry, version: ModelVersion) -> Iterator[ScoringModel]:
     from lakescore.scoring.package import ModelPackage
 
     with tempfile.TemporaryDirectory(prefix="lakescore-model-") as folder:
-        opened = open_model(
-            version.uri, trust="runs-code", registry=registry, folder=Path(folder)
-        )
+        opened = open_model(version.uri, trust="runs-code", registry=registry, folder=Path(folder))
         ours = opened.runner is Runner.PACKAGE
         package = ModelPackage.load(Path(opened.path)) if ours else None
         yield ScoringModel(version.version, opened, package)
@@ -207,11 +174,13 @@ def _candidate(registry: Registry, workload: Workload, version: str | None) -> M
 
 
 def _trained_on(
-    spark: SparkSession, settings: Settings, workload: Workload, package: ModelPackage
+    spark: SparkSession, settings: Settings, workload: Workload, package: ModelPackage | None
 ) -> Pins:
     """The pins of the model's training, so that the gate reads the very rows of its test split."""
     from lakescore.lake.tables import Lake
 
+    if package is None:
+        raise UsageError(f"the challenger of '{workload.name}' was not trained by lakescore")
     versions = {entry["table"]: entry["version"] for entry in package.training["pins"]}
     now = pin_tables(spark, Lake(settings.lake), workload.source, workload.context, workload.label)
 

@@ -77,7 +77,9 @@ def new_run_id() -> str:
 
 
 @contextmanager
-def recorded_run(workflow: str, workload: str, folder: str, code_version: str) -> Iterator[RunResult]:
+def recorded_run(
+    workflow: str, workload: str, folder: str, code_version: str
+) -> Iterator[RunResult]:
     """Give a fresh result, and write it to `folder` however the block ends."""
     result = RunResult(
         run_id=new_run_id(),

@@ -11,6 +11,7 @@ from lakescore.workflows.plan import ScoringPlan, make_plan, predictions_log, pr
 from lakescore.workflows.run_result import RunResult, Status, recorded_run
 from lakescore.workflows.scored_rows import scored_rows
 from lakescore.workflows.scoring_model import scoring_model
+from lakescore.workflows.task_errors import task_errors
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -68,13 +69,12 @@ def _score_once(
 ) -> CommitOutcome:
     from lakescore.lake.staging import run_folder, stage
 
-    with run_folder(spark, settings.staging, run.run_id) as folder, task_errors(str(plan.pins.source)):
+    source = str(plan.pins.source)
+    with run_folder(spark, settings.staging, run.run_id) as folder, task_errors(source):
         with run.phase("prepare"):
             rows = scored_rows(spark, settings, plan)
         with run.phase("score"):
-            staged = stage(
-                rows.frame, folder, read=rows.read, out_of_scope=rows.out_of_scope
-            )
+            staged = stage(rows.frame, folder, read=rows.read, out_of_scope=rows.out_of_scope)
         _check_bounds(plan, staged)
         with run.phase("commit"):
             outcome = commits.commit(staged, plan.commit_plan(run.run_id))
@@ -97,8 +97,7 @@ def _check_bounds(plan: ScoringPlan, staged: Staged) -> None:
 
 def _nothing_to_do(run: RunResult, plan: ScoringPlan) -> RunResult:
     run.details["reason"] = (
-        f"every row of {plan.pins.source} is scored; commit {plan.progress.commit_seq} "
-        "was the last"
+        f"every row of {plan.pins.source} is scored; commit {plan.progress.commit_seq} was the last"
     )
     return run.finish(Status.NOTHING_TO_DO)
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from lakescore.errors import LakescoreError
+from lakescore.workflows.plan import predictions_log
 from lakescore.workflows.run_result import RunResult, read_results
 
 if TYPE_CHECKING:
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
     from lakescore.config.settings import Settings
     from lakescore.config.workload import Workload
-    from lakescore.lake.tables import Table
+    from lakescore.lake.chain import Progress
+    from lakescore.lake.tables import Lake, Table
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ def _line(spark: SparkSession, settings: Settings, workload: Workload) -> Worklo
         last_run=_last_run(last),
         status=last.status.value if last else None,
         model=progress.model_version if progress else None,
-        commit=progress.commit_seq if progress else None,
-        rows=_rows(spark, lake, workload) if progress else None,
+        commit=(progress.commit_seq or None) if progress else None,
+        rows=_rows(spark, lake, workload) if progress and progress.commit_seq else None,
         source_age=age,
         note=note,
     )

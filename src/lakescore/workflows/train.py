@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lakescore.config.hashes import config_hash
 from lakescore.errors import UsageError
+from lakescore.evaluation.report import write_report
 from lakescore.hashing import json_sha256
 from lakescore.matrix import LABEL, Split
 from lakescore.version import code_version
@@ -21,6 +21,8 @@ from lakescore.workflows.candidates import (
     encode_snapshot,
     fit_candidates,
 )
+from lakescore.workflows.evidence import CHALLENGER
+from lakescore.workflows.job import Job
 from lakescore.workflows.pins import Pins, pin_tables
 from lakescore.workflows.promote import (
     act_on,
@@ -31,10 +33,16 @@ from lakescore.workflows.promote import (
     select_metric,
 )
 from lakescore.workflows.promote import promote as promote_registered
-from lakescore.workflows.run_result import RunResult, Status, recorded_run, run_folder
+from lakescore.workflows.run_result import (
+    RunResult,
+    Status,
+    read_results,
+    recorded_run,
+    run_folder,
+)
 from lakescore.workflows.task_errors import task_errors
 from lakescore.workflows.training_data import TrainingSnapshot, declared_features, materialise
-from lakescore.workflows.training_report import TrainingFacts, training_report
+from lakescore.workflows.training_report import Trained, TrainingFacts, training_report
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -48,25 +56,12 @@ if TYPE_CHECKING:
     from lakescore.registry.model_version import ModelVersion
     from lakescore.registry.store import Registry
     from lakescore.scoring.package import ModelPackage
-    from lakescore.workflows.evidence import Evidence
 
 log = logging.getLogger("lakescore")
 
 #: What of a workload decides which model comes out; with the pins, the identity of a training.
 _TRAINS_ON = {"source", "context", "features", "label", "split", "candidates", "select_by", "seed"}
 TRAINING_TAG = "lakescore_training"
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What fitting gave: every candidate, measured on validation, and the one that was chosen."""
-
-    snapshot: TrainingSnapshot
-    preprocessor: Preprocessor
-    fitted: tuple[Fitted, ...]
-    validation: Evaluation
-    selected: Fitted
-    metric: str
 
 
 def train(
@@ -90,33 +85,30 @@ def train(
     parameters = checked_parameters(workload)
     registry = Registry(settings.registry)
     wanted = workload.promotion == "auto" if promote is None else promote
-    with recorded_run("train", workload.name, settings.runs, code_version()) as run:
+    with (
+        recorded_run("train", workload.name, settings.runs, code_version()) as run,
+        staged_folder(spark, settings.staging, run.run_id) as folder,
+        task_errors(workload.source.table),
+    ):
         run.command = f"lakescore train {workload.name}"
         with run.phase("plan"):
             pins = _pin(spark, settings, workload)
             run.pins = pins.describe()
             identity = training_identity(workload, pins)
             existing = _registered(registry, workload, identity)
+        job = Job(spark, settings, workload, registry, pins, folder, run)
         if existing is not None and sample is None:
-            return _already_done(spark, settings, workload, registry, existing, run, wanted)
-        with staged_folder(spark, settings.staging, run.run_id) as folder, task_errors(
-            str(pins.source)
-        ):
-            trained = _fit(spark, workload, pins, parameters, folder, run, sample)
-            if sample is not None:
-                return _tried(trained, run, sample)
-            return _register_and_decide(
-                spark, settings, workload, registry, pins, trained, identity, folder, run, wanted
-            )
+            return _already_done(job, existing, promote=wanted)
+        trained = _fit(job, parameters, sample)
+        if sample is not None:
+            return _tried(trained, run, sample)
+        return _register_and_decide(job, trained, identity, promote=wanted)
 
 
 def training_identity(workload: Workload, pins: Pins) -> str:
     """What decides the model: the declared training and the pinned versions, as one hash."""
-    content = {
-        "configuration": config_hash(workload, _TRAINS_ON),
-        "pins": pins.describe(),
-    }
-    return json_sha256(content)
+    configuration = config_hash(workload, _TRAINS_ON)
+    return json_sha256({"configuration": configuration, "pins": pins.describe()})
 
 
 def _refuse_untrainable(workload: Workload) -> None:
@@ -129,7 +121,7 @@ def _refuse_untrainable(workload: Workload) -> None:
 
 
 def _pin(spark: SparkSession, settings: Settings, workload: Workload) -> Pins:
-    """Pin every table, and refuse declared leaks before a row is read."""
+    """Pin every table, and refuse leaks before anything is computed."""
     from lakescore.features.leak_guard import refuse_leaks, refuse_rows_known_late
     from lakescore.lake.tables import Lake
 
@@ -149,59 +141,43 @@ def _registered(registry: Registry, workload: Workload, identity: str) -> ModelV
     return registry.find_by_tag(registry.full_name(workload.name), TRAINING_TAG, identity)
 
 
-def _already_done(
-    spark: SparkSession,
-    settings: Settings,
-    workload: Workload,
-    registry: Registry,
-    existing: ModelVersion,
-    run: RunResult,
-    promote: bool,
-) -> RunResult:
+def _already_done(job: Job, existing: ModelVersion, *, promote: bool) -> RunResult:
     """Same pins, same configuration: only a promotion that was never decided is left to do."""
+    run, workload = job.run, job.workload
     run.model_version = existing.version
     run.details["reason"] = f"version {existing.version} was trained on these very pins"
-    decided = existing.version in _decided(settings, workload)
-    if promote and not decided and not is_champion(registry, existing):
-        promoted = promote_registered(spark, settings, workload, version=existing.version)
+    decided = existing.version in _decided(job)
+    if promote and not decided and not is_champion(job.registry, existing):
+        promoted = promote_registered(job.spark, job.settings, workload, version=existing.version)
         run.details |= promoted.details
         return run.finish(promoted.status, next_command=promoted.next_command)
     return run.finish(Status.ALREADY_DONE, next_command=f"lakescore status {workload.name}")
 
 
-def _decided(settings: Settings, workload: Workload) -> set[str]:
+def _decided(job: Job) -> set[str]:
     """Versions on which a gate was run to its end."""
-    from lakescore.workflows.run_result import read_results
-
     ended = (Status.PROMOTED, Status.NOT_PROMOTED)
-    results = read_results(settings.runs, workload.name)
+    results = read_results(job.settings.runs, job.workload.name)
     return {str(result.model_version) for result in results if result.status in ended}
 
 
-def _fit(
-    spark: SparkSession,
-    workload: Workload,
-    pins: Pins,
-    parameters: Mapping[str, ConfigModel],
-    folder: str,
-    run: RunResult,
-    sample: float | None,
-) -> Trained:
+def _fit(job: Job, parameters: Mapping[str, ConfigModel], sample: float | None) -> Trained:
     from lakescore.features.preprocessor import fit_preprocessor
 
+    spark, run, workload = job.spark, job.run, job.workload
     with run.phase("snapshot"):
-        snapshot = materialise(spark, workload, pins, f"{folder}/snapshot", sample=sample)
+        snapshot = materialise(spark, workload, job.pins, f"{job.folder}/snapshot", sample=sample)
         checked_parameters(workload, snapshot.task)
         metric = select_metric(workload, snapshot)
     _log_snapshot(snapshot)
     with run.phase("encode"):
         preprocessor = fit_preprocessor(snapshot.read(spark, Split.TRAIN), snapshot.features)
-        data = encode_snapshot(spark, snapshot, preprocessor, f"{folder}/encoded")
+        data = encode_snapshot(spark, snapshot, preprocessor, f"{job.folder}/encoded")
         run.warnings += preprocessor.warnings
     with run.phase("fit"):
         fitted = fit_candidates(data, parameters, workload.seed)
     with run.phase("select"):
-        validation = _validate(spark, snapshot, preprocessor, fitted, f"{folder}/validation")
+        validation = _validate(job, snapshot, preprocessor, fitted)
         selected = _select(fitted, validation, metric)
     return Trained(snapshot, preprocessor, tuple(fitted), validation, selected, metric)
 
@@ -213,23 +189,21 @@ def _log_snapshot(snapshot: TrainingSnapshot) -> None:
 
 
 def _validate(
-    spark: SparkSession,
-    snapshot: TrainingSnapshot,
-    preprocessor: Preprocessor,
-    fitted: list[Fitted],
-    folder: str,
+    job: Job, snapshot: TrainingSnapshot, preprocessor: Preprocessor, fitted: list[Fitted]
 ) -> Evaluation:
-    """Every candidate's portable scorer on all validation rows, stored before they are measured."""
+    """Every candidate's portable scorer on all validation rows, stored, then measured."""
     from pyspark.sql import functions as F
 
     from lakescore.evaluation.metrics import evaluate
     from lakescore.scoring.compare import compare_frame
 
-    rows = snapshot.read(spark, Split.VALIDATION).withColumn(LABEL, F.col(LABEL).cast("double"))
+    folder = f"{job.folder}/validation"
+    rows = snapshot.read(job.spark, Split.VALIDATION)
+    rows = rows.withColumn(LABEL, F.col(LABEL).cast("double"))
     scorers = {one.name: one.model.scorer for one in fitted}
     scored = compare_frame(rows, preprocessor, scorers, keep=[*snapshot.key, LABEL])
     scored.write.mode("overwrite").parquet(folder)
-    stored = spark.read.schema(scored.schema).parquet(folder)
+    stored = job.spark.read.schema(scored.schema).parquet(folder)
     return evaluate(stored, task=snapshot.task, label=LABEL, scores={n: n for n in scorers})
 
 
@@ -252,84 +226,87 @@ def _tried(trained: Trained, run: RunResult, sample: float) -> RunResult:
     return run.finish(Status.DONE, next_command=f"lakescore train {run.workload}")
 
 
-def _register_and_decide(
-    spark: SparkSession,
-    settings: Settings,
-    workload: Workload,
-    registry: Registry,
-    pins: Pins,
-    trained: Trained,
-    identity: str,
-    folder: str,
-    run: RunResult,
-    promote: bool,
-) -> RunResult:
-    package = _package(spark, workload, pins, trained, identity)
+def _register_and_decide(job: Job, trained: Trained, identity: str, *, promote: bool) -> RunResult:
+    """Register, read back, measure on the test split, report; the aliases move last."""
+    run = job.run
+    package = _package(job, trained, identity)
     with run.phase("register"):
-        version = _register(registry, workload, trained, package, identity)
+        version = _register(job, trained, package, identity)
         run.model_version = version.version
-    with loaded(registry, version) as challenger:
+    with loaded(job.registry, version) as challenger:
         with run.phase("test"):
-            evidence = evidence_for(
-                spark, settings, workload, trained.snapshot, pins, f"{folder}/test",
-                registry, challenger, as_trained=package,
-            )  # fmt: skip
-        decision = gate_decision(workload, evidence, trained.metric)
-        run.details["gate"] = decision.describe()
-        run.finish(_status(decision, promote), next_command=f"lakescore promote {workload.name}")
-        _conclude(settings, workload, registry, trained, evidence, decision, version, package, run)
-        registry.set_alias(version, registry.settings.challenger_alias)
+            evidence = evidence_for(job, trained.snapshot, challenger, as_trained=package)
+        decision = gate_decision(job.workload, evidence, trained.metric)
+        run.details |= {"gate": decision.describe(), "candidate": trained.selected.name}
+        run.finish(
+            _status(decision, promote=promote),
+            next_command=f"lakescore promote {job.workload.name}",
+        )
+        _conclude(job, TrainingFacts(trained, evidence, decision, package, version))
+        job.registry.set_alias(version, job.registry.settings.challenger_alias)
         if promote:
-            act_on(decision, registry, challenger, run)
+            act_on(decision, job, challenger)
     return run
 
 
-def _status(decision: GateDecision, promote: bool) -> Status:
+def _status(decision: GateDecision, *, promote: bool) -> Status:
     """What the report says before the alias moves: moving it is the last thing that happens."""
     if not promote:
         return Status.DONE
     return Status.PROMOTED if decision.passed else Status.NOT_PROMOTED
 
 
-def _package(
-    spark: SparkSession, workload: Workload, pins: Pins, trained: Trained, identity: str
-) -> ModelPackage:
+def _package(job: Job, trained: Trained, identity: str) -> ModelPackage:
     from lakescore.scoring.package import ModelPackage
 
-    snapshot = trained.snapshot
-    prior = next(one for one in trained.fitted if one.name == BASELINE)
-    types = dict(snapshot.read(spark).dtypes)
+    snapshot, selected = trained.snapshot, trained.selected
+    types = dict(snapshot.read(job.spark).dtypes)
     return ModelPackage(
-        workload=workload.name,
+        workload=job.workload.name,
         task=snapshot.task,
-        source=workload.source,
-        contexts=workload.context,
+        source=job.workload.source,
+        contexts=job.workload.context,
         features=snapshot.features,
         inputs={name: types[name] for name in trained.preprocessor.input_columns},
         preprocessor=trained.preprocessor,
-        scorer=trained.selected.model.scorer,
+        scorer=selected.model.scorer,
         training={
             "identity": identity,
-            "pins": pins.describe(),
-            "candidate": trained.selected.name,
-            "backend": trained.selected.model.backend,
-            "parameters": dict(trained.selected.parameters),
-            "seed": workload.seed,
-            "baseline": prior.model.details["value"],
+            "pins": job.pins.describe(),
+            "candidate": selected.name,
+            "backend": selected.model.backend,
+            "parameters": dict(selected.parameters),
+            "seed": job.workload.seed,
+            "baseline": _baseline(trained),
+            "validation_mean_score": mean_score(trained.validation, selected.name),
         },
     )
 
 
-def _register(
-    registry: Registry, workload: Workload, trained: Trained, package: ModelPackage, identity: str
-) -> ModelVersion:
+def mean_score(evaluation: Evaluation, model: str) -> float:
+    """Mean prediction of a model; a regression's is the mean label plus the bias."""
+    metrics = evaluation.result(model).metrics
+    if "mean_prediction" in metrics:
+        return metrics["mean_prediction"]
+    return metrics["mean_label"] + metrics["bias"]
+
+
+def _baseline(trained: Trained) -> float:
+    """What the prior predicts for every row."""
+    import numpy as np
+
+    prior = next(one for one in trained.fitted if one.name == BASELINE).model.scorer
+    return float(prior.predict(np.zeros((1, len(prior.columns))))[0])
+
+
+def _register(job: Job, trained: Trained, package: ModelPackage, identity: str) -> ModelVersion:
     result = trained.validation.result(trained.selected.name)
     with TemporaryDirectory(prefix="lakescore-") as temporary:
         folder = Path(temporary) / "package"
         package.save(folder)
-        return registry.register(
+        return job.registry.register(
             folder,
-            name=registry.full_name(workload.name),
+            name=job.model_name,
             inputs=package.inputs,
             tags={
                 TRAINING_TAG: identity,
@@ -339,35 +316,22 @@ def _register(
             },
             metrics={f"validation.{name}": value for name, value in result.metrics.items()},
             params=dict(trained.selected.parameters),
-            run_name=f"train {workload.name}",
+            run_name=f"train {job.workload.name}",
         )
 
 
-def _conclude(
-    settings: Settings,
-    workload: Workload,
-    registry: Registry,
-    trained: Trained,
-    evidence: Evidence,
-    decision: GateDecision,
-    version: ModelVersion,
-    package: ModelPackage,
-    run: RunResult,
-) -> None:
+def _conclude(job: Job, facts: TrainingFacts) -> None:
     """Counts, metrics and the report: in the run's folder, and beside the model in MLflow."""
-    from lakescore.workflows.evidence import CHALLENGER
-
+    run, snapshot = job.run, facts.trained.snapshot
     run.counts = {
-        **trained.snapshot.quality.as_dict(),
-        "labelled": sum(split.rows for split in trained.snapshot.splits.values()),
-        "unlabelled": sum(trained.snapshot.unlabelled.values()),
+        **snapshot.quality.as_dict(),
+        "labelled": sum(split.rows for split in snapshot.splits.values()),
+        "unlabelled": sum(snapshot.unlabelled.values()),
     }
-    test = evidence.evaluation.result(CHALLENGER)
+    test = facts.evidence.evaluation.result(CHALLENGER)
     run.metrics = {f"test.{name}": value for name, value in test.metrics.items()}
-    run.details["candidate"] = trained.selected.name
     with run.phase("report"):
-        facts = TrainingFacts(workload, trained, evidence, decision, version, package)
-        target = run_folder(settings.runs, workload.name, run.run_id)
-        files = training_report(facts, run, target)
-        registry.add_to_run(version, run.metrics, [files.html, files.json])
+        target = run_folder(job.settings.runs, job.workload.name, run.run_id)
+        files = write_report(training_report(job, facts), target)
+        job.registry.add_to_run(facts.version, run.metrics, [files.html, files.json])
     run.artefacts |= {"report": str(files.html), "report_json": str(files.json)}

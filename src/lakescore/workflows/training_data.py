@@ -13,7 +13,6 @@ from lakescore.matrix import LABEL, SPLIT, Split, Task
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
-
     from pyspark.sql.types import StructType
 
     from lakescore.config.workload import Feature
@@ -155,7 +154,7 @@ def infer_task(rows: DataFrame, label: Label) -> Task:
 
 
 def count_splits(rows: DataFrame, task: Task, where: str) -> dict[Split, SplitCounts]:
-    """Labelled rows of each split. Raises EmptyTable and OneClassLabel before anything is fitted."""
+    """Labelled rows of each split. Raises EmptyTable and OneClassLabel, before any fit."""
     from pyspark.sql import functions as F
 
     labelled = rows.where(F.col(LABEL).isNotNull())

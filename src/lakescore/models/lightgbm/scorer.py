@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-_FILE = "model.txt"
+_MODEL, _COLUMNS = "model.txt", "columns.json"
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,16 @@ class LightGBMScorer(Scorer):
         local_cache().compile(self.sha256, self.model_text)
 
     def save(self, folder: Path) -> None:
-        (folder / _FILE).write_bytes(self.model_text.encode())
+        (folder / _MODEL).write_bytes(self.model_text.encode())
+        (folder / _COLUMNS).write_text(json.dumps(self.columns), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> LightGBMScorer:
-        text = (folder / _FILE).read_bytes().decode()
-        return cls(read_model_text(text, str(folder / _FILE)).feature_names, text)
+        columns = json.loads((folder / _COLUMNS).read_text(encoding="utf-8"))
+        scorer = cls(tuple(columns), (folder / _MODEL).read_bytes().decode())
+        if len(scorer.columns) != len(scorer.description.feature_names):
+            raise ModelBroken("its model takes another number of columns", where=str(folder))
+        return scorer
 
     def __reduce__(self) -> tuple[Any, ...]:
         """The text alone travels; what was derived from it does not."""

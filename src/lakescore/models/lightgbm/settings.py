@@ -26,4 +26,4 @@ def patience(parameters: LightGBMParameters, labels: Labels) -> int:
 
 def is_local(spark: SparkSession) -> bool:
     """Whether driver and executors are one process ("local-cluster" is not)."""
-    return spark.sparkContext.master.partition("[")[0] == "local"
+    return str(spark.sparkContext.master).partition("[")[0] == "local"

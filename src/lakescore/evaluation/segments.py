@@ -1,0 +1,201 @@
+"""How a model does on the rows that share one value of a column."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import sqrt
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as F
+
+from lakescore.evaluation.binary import bucket_count, position_in
+from lakescore.evaluation.normal import hanley_mcneil_interval
+from lakescore.evaluation.ranking import Ranking, rank
+from lakescore.evaluation.results import ALL_ROWS, Evaluation, ScoreProfile
+from lakescore.evaluation.scored_rows import LABEL, ScoredRows, require_columns
+from lakescore.evaluation.top_values import TopValues, as_text, top_values
+from lakescore.matrix import Task
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+    from lakescore.evaluation.ranked_bucket import RankedBucket
+
+#: How the values beyond the most frequent ones are called, taken together.
+OTHER = "(other)"
+_TOP = 20
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One model on the rows with one value. Means are of the label and of the score.
+
+    metrics: roc_auc and average_precision (left out where the rows have one class), or rmse, mae
+    and bias. low, high: the Hanley-McNeil interval of roc_auc, where there is one.
+    """
+
+    value: str
+    model: str
+    rows: int
+    positives: int | None
+    mean_label: float
+    mean_prediction: float
+    metrics: Mapping[str, float]
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class SegmentTable:
+    """The segments of one column, most rows first, `OTHER` last; it holds `left_out` values."""
+
+    column: str
+    split: str
+    left_out: int
+    segments: tuple[Segment, ...]
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+
+def evaluate_segments(
+    df: DataFrame,
+    evaluation: Evaluation,
+    *,
+    columns: Sequence[str],
+    models: Sequence[str] = (),
+    split: str = ALL_ROWS,
+    confidence: float = 0.95,
+) -> tuple[SegmentTable, ...]:
+    """The 20 largest segments of each column, and the rest as one, for `models` (default: all).
+
+    `df` holds the rows of `evaluation`. One job counts values, one evaluates all segments of all
+    columns and models: exact, as the metrics of all rows are.
+    Raises ColumnMissing; LakescoreError for a model or split that was not evaluated.
+    """
+    if not columns:
+        return ()
+    require_columns(df, columns, "the segments")
+    models = tuple(models or evaluation.scores)
+    profiles = [evaluation.result(model, split).profile for model in models]
+    rows = ScoredRows.of(
+        df,
+        task=evaluation.task,
+        label=evaluation.label,
+        scores={model: evaluation.scores[model] for model in models},
+        by=evaluation.by,
+        splits=[split] if evaluation.by else [],
+        keep={_value_column(index): as_text(name) for index, name in enumerate(columns)},
+    )
+    names = [_value_column(index) for index in range(len(columns))]
+    counted = top_values(rows.frame, names, top=_TOP)
+    tops = [counted["", name] for name in names]
+    codes = {
+        f"code_{index}": _code_of(name, top)
+        for index, (name, top) in enumerate(zip(names, tops, strict=True))
+    }
+    coded = rows.frame.select(
+        *[code.alias(name) for name, code in codes.items()], LABEL, *rows.score_columns
+    )
+    if evaluation.task is Task.BINARY:
+        cuts = [_cuts(profile) for profile in profiles if profile is not None]
+        ranking = Ranking(tuple(codes), LABEL, rows.score_columns, tuple(cuts))
+        found = {
+            series: _binary_segment(ranked, confidence)
+            for series, ranked in rank(coded, ranking).items()
+        }
+    else:
+        found = _regression_segments(coded, list(codes), rows.score_columns)
+    return tuple(
+        SegmentTable(
+            column,
+            split,
+            max(0, tops[index].distinct - _TOP),
+            tuple(_named(found, index, tops[index], models)),
+        )
+        for index, column in enumerate(columns)
+    )
+
+
+def _value_column(index: int) -> str:
+    return f"segment_{index}"
+
+
+def _code_of(column: str, top: TopValues) -> Column:
+    values = [value for value, _ in top.values]
+    return F.coalesce(position_in(column, values), F.lit(len(values)))
+
+
+def _cuts(profile: ScoreProfile) -> list[float]:
+    """Bounds of buckets of about equally many rows, ascending."""
+    ascending = profile.lowest[::-1]
+    buckets = bucket_count(int(profile.rows.sum()))
+    return [float(ascending[len(ascending) * step // buckets]) for step in range(1, buckets)]
+
+
+def _named(
+    found: Mapping[tuple[int, int, int], Mapping[str, Any]],
+    dimension: int,
+    top: TopValues,
+    models: Sequence[str],
+) -> list[Segment]:
+    values = [*(value for value, _ in top.values), OTHER]
+    return [
+        Segment(value=value, model=name, **found[dimension, code, model])
+        for code, value in enumerate(values)
+        for model, name in enumerate(models)
+        if (dimension, code, model) in found
+    ]
+
+
+def _binary_segment(ranked: RankedBucket, confidence: float) -> dict[str, Any]:
+    rows, positives, auc = ranked.rows, ranked.positives, ranked.roc_auc
+    segment = {
+        "rows": rows,
+        "positives": positives,
+        "mean_label": positives / rows,
+        "mean_prediction": float(ranked.column("score_sum").sum()) / rows,
+        "metrics": {},
+    }
+    if auc is None:
+        return segment
+    low, high = hanley_mcneil_interval(auc, positives, rows - positives, confidence=confidence)
+    metrics = {"roc_auc": auc, "average_precision": ranked.average_precision}
+    return {**segment, "metrics": metrics, "low": low, "high": high}
+
+
+def _regression_segments(
+    coded: DataFrame, codes: Sequence[str], scores: Sequence[str]
+) -> dict[tuple[int, int, int], dict[str, Any]]:
+    pairs = [
+        F.struct(F.lit(dimension).alias("dimension"), F.col(code).alias("code"))
+        for dimension, code in enumerate(codes)
+    ]
+    sums = [F.count(F.lit(1)).alias("rows"), F.avg(LABEL).alias("mean_label")]
+    for model, score in enumerate(scores):
+        error = F.col(score) - F.col(LABEL)
+        sums += [
+            F.avg(score).alias(f"mean_{model}"),
+            F.avg(error * error).alias(f"squared_{model}"),
+            F.avg(F.abs(error)).alias(f"absolute_{model}"),
+            F.avg(error).alias(f"error_{model}"),
+        ]
+    pairwise = coded.select(F.explode(F.array(*pairs)).alias("pair"), LABEL, *scores)
+    found = pairwise.groupBy("pair.dimension", "pair.code").agg(*sums).collect()
+    return {
+        (row["dimension"], row["code"], model): {
+            "rows": row["rows"],
+            "positives": None,
+            "mean_label": row["mean_label"],
+            "mean_prediction": row[f"mean_{model}"],
+            "metrics": {
+                "rmse": sqrt(row[f"squared_{model}"]),
+                "mae": row[f"absolute_{model}"],
+                "bias": row[f"error_{model}"],
+            },
+        }
+        for row in found
+        for model in range(len(scores))
+    }

@@ -1,0 +1,61 @@
+"""The most frequent values of columns, counted where the rows are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyspark.sql import Window
+from pyspark.sql import functions as F
+
+from lakescore.evaluation.scored_rows import quoted
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+#: How a null is called.
+MISSING = "(missing)"
+
+
+@dataclass(frozen=True)
+class TopValues:
+    """values: (value, rows), most rows first, ties by value. distinct: how many there are."""
+
+    values: tuple[tuple[str, int], ...]
+    distinct: int
+
+
+def as_text(name: str) -> Column:
+    """The column as text, null as `MISSING`."""
+    return F.coalesce(quoted(name).cast("string"), F.lit(MISSING))
+
+
+def top_values(
+    df: DataFrame, columns: Sequence[str], *, top: int, by: Column | None = None
+) -> dict[tuple[str, str], TopValues]:
+    """(part, column) -> its `top` most frequent values, in one job; parts are the values of `by`.
+
+    Without `by` the part is ''. The driver gets at most `top` values a part and column.
+    """
+    pairs = [
+        F.struct(F.lit(name).alias("column"), as_text(name).alias("value")) for name in columns
+    ]
+    part = F.lit("") if by is None else by.cast("string")
+    counted = (
+        df.select(part.alias("part"), F.explode(F.array(*pairs)).alias("pair"))
+        .groupBy("part", "pair.column", "pair.value")
+        .agg(F.count(F.lit(1)).alias("rows"))
+    )
+    one = Window.partitionBy("part", "column")
+    ranked = (
+        counted.withColumn("distinct", F.count(F.lit(1)).over(one))
+        .withColumn("place", F.row_number().over(one.orderBy(F.desc("rows"), "value")))
+        .where(F.col("place") <= top)
+    )
+    found: dict[tuple[str, str], TopValues] = {}
+    for row in sorted(ranked.collect(), key=lambda row: row["place"]):
+        known = found.get((row["part"], row["column"]), TopValues((), row["distinct"]))
+        values = (*known.values, (row["value"], row["rows"]))
+        found[row["part"], row["column"]] = TopValues(values, row["distinct"])
+    return found

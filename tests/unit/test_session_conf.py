@@ -1,0 +1,48 @@
+"""What a local session is started with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lakescore.config.settings import Settings, SparkSettings
+from lakescore.session.start import PINS, local_conf
+
+
+def with_spark(settings: Settings, **spark: object) -> Settings:
+    return settings.model_copy(update={"spark": SparkSettings(**spark)})
+
+
+def test_pins_cannot_be_lost_among_lean_defaults(settings: Settings) -> None:
+    assert PINS.items() <= local_conf(settings).items()
+
+
+def test_nothing_listens_beyond_this_machine(settings: Settings) -> None:
+    conf = local_conf(settings)
+    assert conf["spark.driver.bindAddress"] == conf["spark.driver.host"] == "127.0.0.1"
+    assert conf["spark.ui.enabled"] == "false"
+
+
+def test_settings_of_the_environment_win_over_the_lean_ones(settings: Settings) -> None:
+    conf = local_conf(
+        with_spark(
+            settings,
+            driver_memory="3g",
+            shuffle_partitions=16,
+            conf={"spark.ui.enabled": True, "spark.driver.extraJavaOptions": "-Da=b"},
+        )
+    )
+    assert conf["spark.driver.memory"] == "3g"
+    assert conf["spark.sql.shuffle.partitions"] == "16"
+    assert conf["spark.ui.enabled"] == "true"
+    assert conf["spark.driver.extraJavaOptions"].endswith('log4j2.properties" -Da=b')
+
+
+def test_warehouse_lies_in_the_lake(settings: Settings, tmp_path: Path) -> None:
+    expected = tmp_path / "lake" / "_lakescore" / "warehouse"
+    assert local_conf(settings)["spark.sql.warehouse.dir"] == str(expected)
+
+
+def test_warehouse_of_a_remote_lake_keeps_its_address(settings: Settings) -> None:
+    lake = settings.lake.model_copy(update={"root": "hdfs://name/lake/"})
+    conf = local_conf(settings.model_copy(update={"lake": lake}))
+    assert conf["spark.sql.warehouse.dir"] == "hdfs://name/lake/_lakescore/warehouse"
