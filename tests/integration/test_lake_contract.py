@@ -55,6 +55,15 @@ def test_identical_copies_are_kept_once_and_conflicting_ones_all_refused(spark):
     }
 
 
+def test_copies_are_told_by_the_columns_in_use(spark):
+    """The same row from two files, or with a column that no prediction is made of."""
+    rows = spark.createDataFrame([(1, 1.0, "a"), (1, 1.0, "b")], "id int, x double, _ingest string")
+    [row] = with_reasons(rows, SOURCE).collect()
+    assert (row["_reasons"], row["_copies"]) == ([], 2)
+    [row] = with_reasons(rows.withColumnRenamed("_ingest", "y"), SOURCE, in_use=["x"]).collect()
+    assert (row["_reasons"], row["_copies"]) == ([], 2)
+
+
 def test_a_refused_row_can_be_found_again(spark):
     rows = spark.createDataFrame([(7, -1.0), (8, 1.0)], "id int, x double")
     refused, valid = with_reasons(rows, SOURCE).orderBy("id").collect()
@@ -99,7 +108,7 @@ def test_a_schema_that_does_not_fit_says_what_is_there(spark):
     with pytest.raises(ColumnMissing, match=r"expectation 'e' \(nope > 1\) does not resolve"):
         check_schema(frame, unresolved, [], where="s@1")
     undated = Source(table="s", key="id", prediction_time="id")
-    with pytest.raises(TypeMismatch, match="source.prediction_time"):
+    with pytest.raises(TypeMismatch, match=r"source\.prediction_time"):
         check_schema(frame, undated, [], where="s@1")
 
 

@@ -87,7 +87,6 @@ def test_the_best_round_is_kept(data, name, patience):
         average_precision_score(labels, every_round.predict(matrix, num_iteration=rounds))
         for rounds in range(1, 41)
     ]
-    print(precision)
     best = kept.details["rounds"]
 
     assert full.details["rounds"] == 40

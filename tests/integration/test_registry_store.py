@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.scored_models import feature_batch, package
 
 from lakescore.config.settings import RegistrySettings
 from lakescore.errors import ConfigError, ModelBroken, ModelNotFound, UsageError
@@ -16,6 +16,7 @@ from lakescore.registry.foreign import Runner, open_model
 from lakescore.registry.model_version import ModelVersion
 from lakescore.registry.store import Registry
 from lakescore.scoring.package import ModelPackage
+from tests.scored_models import feature_batch, package
 
 INPUTS = {"carrier": "string", "distance": "double", "hour": "double"}
 
@@ -171,6 +172,9 @@ def test_incomplete_or_altered_files_are_not_handed_out(registry, tmp_path):
     (stored / "MLmodel").unlink()
     with pytest.raises(ModelBroken, match="lack MLmodel"):
         registry.download(version, tmp_path / "nothing")
+    shutil.rmtree(stored)
+    with pytest.raises(ModelBroken, match="its files are gone"):
+        registry.download(version, tmp_path / "gone")
 
 
 def test_failed_upload_leaves_no_version(registry, tmp_path):

@@ -84,17 +84,25 @@ def test_restore_of_a_restore_follows_both():
     assert [c.version for c in standing(commits)] == [2, 1, 0]
 
 
-def test_strays_are_attempts_whose_number_is_another_attempts_or_was_undone():
-    commits = [restore(4, to=1), commit(3, 3, "c"), commit(2, 2, "b"), commit(1, 1, "a"), CREATED]
-    attempts = {"a": 1, "twin of a": 1, "b": 2, "running now": 4}
-    chain = Chain.of(commits, APP)
-    assert chain.strays(attempts) == ["b", "twin of a"]
-    assert chain.pending(attempts) == ["running now"]
+def test_an_attempt_whose_number_another_took_is_a_stray():
+    chain = Chain.of([commit(2, 2, "b"), commit(1, 1, "a"), CREATED], APP)
+    attempts = {"a": 1, "twin of a": 1, "b": 2, "running now": 3}
+    assert chain.strays(attempts) == ["twin of a"]
+    assert chain.not_in_force(attempts) == ["running now", "twin of a"]
+
+
+def test_an_undone_attempt_is_out_of_force_but_kept_for_another_restore():
+    commits = [restore(3, to=1), commit(2, 2, "b"), commit(1, 1, "a"), CREATED]
+    undone = Chain.of(commits, APP)
+    assert undone.strays({"a": 1, "b": 2}) == []
+    assert undone.not_in_force({"a": 1, "b": 2}) == ["b"]
+    assert Chain.of([restore(4, to=2), *commits], APP).not_in_force({"a": 1, "b": 2}) == []
 
 
 def test_attempts_older_than_the_history_are_left_alone():
     chain = Chain.of([commit(90, 40, "new")], APP)
     assert chain.strays({"old": 12}) == []
+    assert chain.not_in_force({"old": 12}) == []
 
 
 def test_metadata_of_others_is_not_read_as_ours():

@@ -14,7 +14,7 @@ SparkFailure = type("SparkException", (Exception,), {"__module__": "pyspark.erro
     ("text", "kind", "says"),
     [
         (
-            "RuntimeException: file:/my lake/t/part%201.parquet is not a Parquet file. Expected magic",
+            "RuntimeException: file:/my lake/t/part%201.parquet is not a Parquet file. Expected",
             CorruptFile,
             "the file file:/my lake/t/part 1.parquet is corrupt",
         ),
@@ -25,7 +25,7 @@ SparkFailure = type("SparkException", (Exception,), {"__module__": "pyspark.erro
             "the file file:/my lake/q.parquet is corrupt",
         ),
         (
-            "Caused by: java.io.FileNotFoundException: \nFile file:/lake/t/p.parquet does not exist",
+            "Caused by: java.io.FileNotFoundException: \nFile file:/t/p.parquet does not exist",
             CorruptFile,
             "p.parquet is named by the table but is not there",
         ),

@@ -91,3 +91,12 @@ def test_wrong_columns_are_refused_by_the_package():
     model = package(PriorScorer(("carrier", "distance", "hour"), 0.5))
     with pytest.raises(ColumnMissing, match="_f_distance"):
         model.predict(pa.RecordBatch.from_pydict({"_f_carrier": ["AA"], "_f_hour": [1.0]}))
+
+
+def test_a_served_package_needs_neither_spark_nor_the_registry():
+    import subprocess
+    import sys
+
+    code = "import sys, lakescore.scoring.pyfunc; print({'pyspark', 'mlflow'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -37,18 +37,21 @@ log = logging.getLogger("lakescore.cli")
 
 _ENV = default_env()
 
+#: Click's root of usage errors; typer brings its own copy of click from 0.27 on.
+_CommandLineError: Any = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+
 
 def run(argv: Sequence[str]) -> int:
     """Run one command; every failure becomes a message and an exit code."""
-    import click
-
     from lakescore.errors import LakescoreError
 
     try:
         code = app(list(argv), standalone_mode=False, prog_name="lakescore")
-    except click.exceptions.Abort:
+    except typer.Abort:
         return 130
-    except click.ClickException as error:
+    except _CommandLineError as error:
         error.show()
         return 2
     except KeyboardInterrupt:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pyspark.sql import functions as F
 
-from lakescore.evaluation.ranked_bucket import RankedBucket
+from lakescore.evaluation.ranked_bucket import RankedBucket, Resolution
 from lakescore.evaluation.ranking import Ranking, rank
 from lakescore.evaluation.results import ModelResult, ScoreProfile
 from lakescore.evaluation.scored_rows import LABEL, SPLIT, ScoredRows
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 QUANTILE_BINS = 2000
 #: Equal intervals of [0, 1] of the score histogram.
 SCORE_INTERVALS = 50
+#: How finely a profile divides the rows.
+PROFILE_RESOLUTION = Resolution(QUANTILE_BINS, SCORE_INTERVALS, top_rows=1000)
 #: Bins of the calibration error.
 CALIBRATION_BINS = 10
 
@@ -37,8 +39,7 @@ def evaluate_binary(rows: ScoredRows) -> tuple[ModelResult, ...]:
         label=LABEL,
         scores=rows.score_columns,
         cuts=_bucket_cuts(rows, [found["rows"] for found in totals.values()]),
-        quantiles=QUANTILE_BINS,
-        intervals=SCORE_INTERVALS,
+        resolution=PROFILE_RESOLUTION,
     )
     coded = rows.frame.withColumn("code", position_in(SPLIT, splits))
     ranked = rank(coded, ranking)
@@ -73,8 +74,9 @@ def _bucket_cuts(rows: ScoredRows, counts: Sequence[int]) -> tuple[Sequence[floa
     return tuple(sorted(set(cuts or ())) for cuts in found)
 
 
-def _result(model: str, split: str, ranked: RankedBucket) -> ModelResult:
-    profile = ScoreProfile(
+def profile_of(ranked: RankedBucket) -> ScoreProfile:
+    """The groups of a whole series."""
+    return ScoreProfile(
         quantile=ranked.column("quantile").astype(np.int64),
         interval=ranked.column("interval").astype(np.int64),
         lowest=ranked.column("lowest"),
@@ -82,6 +84,10 @@ def _result(model: str, split: str, ranked: RankedBucket) -> ModelResult:
         positives=ranked.column("positives").astype(np.int64),
         score_sum=ranked.column("score_sum"),
     )
+
+
+def _result(model: str, split: str, ranked: RankedBucket) -> ModelResult:
+    profile = profile_of(ranked)
     rows, positives = ranked.rows, ranked.positives
     values = {
         "roc_auc": ranked.roc_auc,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from math import isfinite
+from math import isfinite, nan
 from typing import TYPE_CHECKING, Any
 
 from lakescore.evaluation.metrics import metric
@@ -126,11 +126,12 @@ def _same_after_reload(difference: float | None) -> Check:
 
 
 def _gains(difference: PairedDifference) -> tuple[float, float, float]:
-    """Low, high and estimate, positive where `a` is better."""
+    """Low, high and estimate, positive where `a` is better; all NaN where one is not finite."""
     ranked = metric(difference.metric)
     require_ranking(ranked)
-    low, high = sorted((ranked.gain(difference.low), ranked.gain(difference.high)))
-    return low, high, ranked.gain(difference.estimate)
+    ends = (ranked.gain(difference.low), ranked.gain(difference.high))
+    gains = (min(ends), max(ends), ranked.gain(difference.estimate))
+    return gains if all(map(isfinite, gains)) and all(map(isfinite, ends)) else (nan, nan, nan)
 
 
 def _described(difference: PairedDifference) -> str:

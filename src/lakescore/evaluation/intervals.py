@@ -4,12 +4,14 @@ A Poisson bootstrap (see `poisson`) with one weight a row and replicate for all 
 differences are paired. Intervals are percentiles of the replicates (Efron & Tibshirani, "An
 introduction to the bootstrap", 1993, chapter 13).
 
-Replicates of AUC and average precision are over the bins of the score profile: up to a few
-thousand, each with 1/2000 of the rows. A pair of rows within a bin counts as a tie, so a replicate
-of AUC is off by at most sum over bins of positives x negatives / (2 x all positives x all
-negatives), below 1 / (16000 x base rate x (1 - base rate)). Each replicate is moved by
-what the binning does to the rows as they are, which takes most of that away: a test holds the
-rest under 1e-4 on 5,000 rows.
+Replicates of AUC and average precision are over the groups of the score profile: up to about
+three thousand, each score apart among the 1,000 highest rows and 1/2000 of the rows below. A pair
+of rows in one group counts as a tie, so a replicate of AUC is off by at most half the share of
+positive-negative pairs that share a group and not a score: in the worst case
+1 / (3200 x base rate x (1 - base rate)). Each replicate is moved by what the grouping does to the
+rows as they are, which takes most of that away: a test holds the rest under 1e-4 on 5,000 rows,
+for both metrics (measured: 2e-5 for AUC and 3e-5 for average precision, up to 300,000 rows). All
+other metrics are exact in each replicate.
 """
 
 from __future__ import annotations

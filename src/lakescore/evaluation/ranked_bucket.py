@@ -28,7 +28,8 @@ class RankedBucket:
     """Scores in descending order, of one bucket or, joined, of a whole series.
 
     groups: (n, len(COLUMNS)): scores that lie in the same quantile of the rows (0 = highest;
-    equal scores lie where the last of them does) and in the same equal interval of [0, 1].
+    equal scores lie where the last of them does) and in the same equal interval of [0, 1]; the
+    highest scores each on their own. See `Resolution`.
     sums: wins = positive-negative pairs in the right order, ties half (AUC x pairs, Hanley &
     McNeil, Radiology 143, 1982); steps = precision at each positive, equal scores together
     (average precision x positives); log_loss and brier = sums over rows.
@@ -74,14 +75,20 @@ class Place:
     all_rows: int
 
 
-def rank_bucket(
-    scores: Floats, rows: Ints, positives: Ints, place: Place, resolution: tuple[int, int]
-) -> RankedBucket:
-    """Rank scores with their counts of rows and positives; one score may come in several parts.
+@dataclass(frozen=True)
+class Resolution:
+    """What groups tell apart: so many quantiles of all rows, so many equal intervals of [0, 1],
+    and each score among so many rows at the top, where every row counts for the precision."""
 
-    resolution: the number of quantiles of all rows, and of intervals of [0, 1], that the groups
-    tell apart.
-    """
+    quantiles: int = 1
+    intervals: int = 1
+    top_rows: int = 0
+
+
+def rank_bucket(
+    scores: Floats, rows: Ints, positives: Ints, place: Place, resolution: Resolution
+) -> RankedBucket:
+    """Rank scores with their counts of rows and positives; one score may come in several parts."""
     order = np.argsort(-scores, kind="stable")
     scores = scores[order]
     starts = np.flatnonzero(np.append(True, scores[1:] != scores[:-1]))
@@ -90,11 +97,13 @@ def rank_bucket(
     positives = np.add.reduceat(positives[order], starts)
     above_rows = place.before_rows + np.cumsum(rows)
     above_positives = place.before_positives + np.cumsum(positives)
-    quantiles, intervals = resolution
     # In whole numbers, so that every coarser division is a union of these.
-    quantile = (quantiles * above_rows - 1) // place.all_rows
-    interval = np.minimum(np.floor(scores * intervals), intervals - 1).astype(np.int64)
-    groups = _groups(quantile, interval, scores, rows, positives)
+    quantile = (resolution.quantiles * above_rows - 1) // place.all_rows
+    interval = np.floor(scores * resolution.intervals).astype(np.int64)
+    interval = np.minimum(interval, resolution.intervals - 1)
+    starts, ends = _runs(quantile, interval, np.minimum(above_rows, resolution.top_rows + 1))
+    added = [np.add.reduceat(value, starts) for value in (rows, positives, scores * rows)]
+    groups = np.column_stack([quantile[starts], interval[starts], scores[ends], *added])
     return RankedBucket(groups, _sums(scores, rows, positives, above_rows, above_positives))
 
 
@@ -112,10 +121,12 @@ def _sums(
     return np.array([value.sum() for value in values])
 
 
-def join_buckets(buckets: Sequence[RankedBucket]) -> RankedBucket:
+def join_buckets(buckets: Sequence[RankedBucket], resolution: Resolution) -> RankedBucket:
     """The buckets of one series, by descending scores; where they were cut leaves no trace."""
     groups = np.concatenate([bucket.groups for bucket in buckets])
-    starts, ends = _runs(groups[:, 0], groups[:, 1])
+    above_rows = groups[:, COLUMNS.index("rows")].cumsum()
+    top = np.minimum(above_rows, resolution.top_rows + 1)
+    starts, ends = _runs(groups[:, 0], groups[:, 1], top)
     added = np.add.reduceat(groups[:, 3:], starts)
     joined = np.column_stack([groups[starts, :2], groups[ends, 2], added])
     return RankedBucket(joined, np.sum([bucket.sums for bucket in buckets], axis=0))
@@ -127,14 +138,8 @@ def log_losses(scores: Floats) -> tuple[Floats, Floats]:
     return -np.log(kept), -np.log1p(-kept)
 
 
-def _groups(quantile: Ints, interval: Ints, scores: Floats, rows: Ints, positives: Ints) -> Floats:
-    starts, ends = _runs(quantile, interval)
-    added = [np.add.reduceat(value, starts) for value in (rows, positives, scores * rows)]
-    return np.column_stack([quantile[starts], interval[starts], scores[ends], *added])
-
-
-def _runs(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> tuple[Ints, Ints]:
-    """The first and last positions of each run of equal pairs."""
-    new = np.append(True, (np.diff(first) != 0) | (np.diff(second) != 0))
-    starts = np.flatnonzero(new)
-    return starts, np.append(starts[1:], len(first)) - 1
+def _runs(*columns: npt.NDArray[Any]) -> tuple[Ints, Ints]:
+    """The first and last positions of each run of equal rows."""
+    changes = np.any([np.diff(column) != 0 for column in columns], axis=0)
+    starts = np.flatnonzero(np.append(True, changes))
+    return starts, np.append(starts[1:], len(columns[0])) - 1

@@ -23,6 +23,7 @@ from lakescore.evaluation.ranked_bucket import (
     COLUMNS,
     Place,
     RankedBucket,
+    Resolution,
     join_buckets,
     rank_bucket,
 )
@@ -45,23 +46,21 @@ class Ranking:
     """What to rank. A series is (dimension, code, model): the rows where the int column
     `groups[dimension]` holds `code` (null: in no series), with the scores of `scores[model]`.
 
-    cuts: for each model the ascending scores that bound its buckets. quantiles, intervals: how
-    finely `RankedBucket` groups the scores.
+    cuts: for each model the ascending scores that bound its buckets.
     """
 
     groups: tuple[str, ...]
     label: str
     scores: tuple[str, ...]
     cuts: tuple[Sequence[float], ...]
-    quantiles: int = 1
-    intervals: int = 1
+    resolution: Resolution
 
 
 def rank(df: DataFrame, ranking: Ranking) -> dict[tuple[int, int, int], RankedBucket]:
     """The ranked scores of each series. Labels hold 0.0 and 1.0, scores are finite.
 
-    Reads `df` once. The driver gets at most `quantiles + intervals` groups a series, and one more
-    a bucket.
+    Reads `df` once. The driver gets a bounded number of groups a series (`Resolution`: the sum of
+    its three numbers, and one more a bucket).
     """
     columns = [*ranking.groups, ranking.label, *ranking.scores]
     tally = partial(_tally, len(ranking.groups), [np.asarray(cut) for cut in ranking.cuts])
@@ -70,7 +69,7 @@ def rank(df: DataFrame, ranking: Ranking) -> dict[tuple[int, int, int], RankedBu
     try:
         places = _places(placed)
         ranked = placed.sortWithinPartitions(*_BUCKET).mapInArrow(
-            partial(_rank_buckets, places, (ranking.quantiles, ranking.intervals)), _RANKED
+            partial(_rank_buckets, places, ranking.resolution), _RANKED
         )
         rows = ranked.collect()
     finally:
@@ -78,19 +77,17 @@ def rank(df: DataFrame, ranking: Ranking) -> dict[tuple[int, int, int], RankedBu
     found: dict[tuple[int, int, int], list[Any]] = {}
     for row in sorted(rows, key=itemgetter("bucket"), reverse=True):
         found.setdefault((row["dimension"], row["code"], row["model"]), []).append(row)
-    return {series: _joined(parts) for series, parts in found.items()}
+    return {series: _joined(parts, ranking.resolution) for series, parts in found.items()}
 
 
-def _joined(parts: Sequence[Any]) -> RankedBucket:
-    return join_buckets(
-        [
-            RankedBucket(
-                np.frombuffer(part["groups"]).reshape(-1, len(COLUMNS)),
-                np.frombuffer(part["sums"]),
-            )
-            for part in parts
-        ]
-    )
+def _joined(parts: Sequence[Any], resolution: Resolution) -> RankedBucket:
+    buckets = [
+        RankedBucket(
+            np.frombuffer(part["groups"]).reshape(-1, len(COLUMNS)), np.frombuffer(part["sums"])
+        )
+        for part in parts
+    ]
+    return join_buckets(buckets, resolution)
 
 
 def _places(placed: DataFrame) -> dict[tuple[int, ...], Place]:
@@ -163,7 +160,7 @@ def _sums(values: npt.NDArray[np.int64], starts: npt.NDArray[np.int64]) -> npt.N
 
 
 def _rank_buckets(
-    places: Mapping[tuple[int, ...], Place], resolution: tuple[int, int], batches: Batches
+    places: Mapping[tuple[int, ...], Place], resolution: Resolution, batches: Batches
 ) -> Batches:
     """Buckets, each in consecutive rows -> one row a bucket."""
     for key, rows in groupby(_rows(batches), key=itemgetter(*range(len(_BUCKET)))):

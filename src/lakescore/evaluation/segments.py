@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from lakescore.evaluation.binary import bucket_count, position_in
 from lakescore.evaluation.normal import hanley_mcneil_interval
+from lakescore.evaluation.ranked_bucket import RankedBucket, Resolution
 from lakescore.evaluation.ranking import Ranking, rank
 from lakescore.evaluation.results import ALL_ROWS, Evaluation, ScoreProfile
 from lakescore.evaluation.scored_rows import LABEL, ScoredRows, require_columns
@@ -19,8 +20,6 @@ from lakescore.matrix import Task
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
-
-    from lakescore.evaluation.ranked_bucket import RankedBucket
 
 #: How the values beyond the most frequent ones are called, taken together.
 OTHER = "(other)"
@@ -101,7 +100,7 @@ def evaluate_segments(
     )
     if evaluation.task is Task.BINARY:
         cuts = [_cuts(profile) for profile in profiles if profile is not None]
-        ranking = Ranking(tuple(codes), LABEL, rows.score_columns, tuple(cuts))
+        ranking = Ranking(tuple(codes), LABEL, rows.score_columns, tuple(cuts), Resolution())
         found = {
             series: _binary_segment(ranked, confidence)
             for series, ranked in rank(coded, ranking).items()

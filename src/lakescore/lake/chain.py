@@ -70,18 +70,21 @@ class Chain:
         return progress_of(self.in_force[0].metadata, self.highest_seq)
 
     def strays(self, attempts: Mapping[str, int]) -> list[str]:
-        """Of the quarantine's attempts (id -> commit number), those that will never be in force.
+        """Of the quarantine's attempts (id -> number), those whose number another attempt took.
 
-        Their number was taken by another attempt, or their commit was undone by a RESTORE.
-        Numbers that this history does not show are left alone.
+        They can never be in force. Numbers that this history does not show are left alone, and
+        so are commits undone by a RESTORE, which a second RESTORE may bring back.
         """
-        named = {commit.metadata.get("attempt_id") for commit in self.in_force}
+        named = {commit.metadata.get("attempt_id") for commit in self.own}
         shown = {int(commit.metadata["commit_seq"]) for commit in self.own}
         return sorted(a for a, seq in attempts.items() if seq in shown and a not in named)
 
-    def pending(self, attempts: Mapping[str, int]) -> list[str]:
-        """Attempts whose number no commit has taken yet: running now, or crashed."""
-        return sorted(attempt for attempt, seq in attempts.items() if seq > self.highest_seq)
+    def not_in_force(self, attempts: Mapping[str, int]) -> list[str]:
+        """Attempts that no standing commit names: lost, undone, running now, or crashed."""
+        if not self.own and not self.complete:
+            return []
+        named = {commit.metadata.get("attempt_id") for commit in self.in_force}
+        return sorted(a for a, seq in attempts.items() if seq >= self.lowest_seq and a not in named)
 
 
 def progress_of(metadata: Mapping[str, Any], commit_seq: int) -> Progress:

@@ -86,9 +86,9 @@ class PredictionsLog:
     def roll_forward(self) -> Progress:
         """Make the tables agree with the commits, and say how far these have come.
 
-        Removes quarantine rows of attempts that lost their number or were undone. Where the
-        history no longer shows this workload's commits, finds the highest number ever used
-        and writes a commit without rows that says so. Safe to run at any time.
+        Removes quarantine rows of attempts that lost their number. Where the history
+        no longer shows this workload's commits, finds the highest number ever used and writes a
+        commit without rows that says so. Safe to run at any time.
         """
         if not self._exists():
             return Progress()
@@ -124,8 +124,7 @@ class PredictionsLog:
     def quarantined(self) -> DataFrame:
         """This workload's quarantine rows that are in force. Raises TableNotFound."""
         rows, chain = self._quarantine.rows(), self._chain()
-        attempts = self._quarantine.attempts(chain.lowest_seq)
-        void = [*chain.strays(attempts), *chain.pending(attempts)]
+        void = chain.not_in_force(self._quarantine.attempts(chain.lowest_seq))
         return rows.where(~F.col(ATTEMPT_ID).isin(void)) if void else rows
 
     def _exists(self) -> bool:

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from lakescore.config.workload import QuarantineBounds, Source
 from lakescore.errors import ColumnMissing, ContractViolated, TypeMismatch, did_you_mean
 from lakescore.lake.canonical import row_hash, row_json
-from lakescore.lake.schemas import quote
+from lakescore.lake.schemas import INGEST, quote
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -56,15 +56,17 @@ def with_reasons(
 ) -> DataFrame:
     """The rows with CONTRACT_COLUMNS: why each may not be scored, or an empty array.
 
-    Rows whose columns in use (all, when `in_use` is None; keys always are) are the same count as
-    copies of one row: one is kept, and `_copies` (bigint) says for how many it stands. Rows that
-    share a key but differ are all refused. `_reasons` is array<string>, `_row_hash` the SHA-256
-    of the columns in use, `_key` and `_payload` the key and the whole row as JSON.
+    `in_use` are the columns that a prediction is made of (all but `_ingest`, when None; keys
+    always are): NaN is judged in these alone, and rows in which they are the same count as copies
+    of one row: one is kept, and `_copies` (bigint) says for how many it stands. Rows that share a
+    key but differ are all refused. `_reasons` is array<string>, `_row_hash` the SHA-256 of the
+    columns in use, `_key` and `_payload` the key and the whole row as JSON.
 
     Reads the key columns once, in a job of its own, to learn whether any key repeats; only if
     one does are the rows shuffled.
     """
-    used = list(rows.columns if in_use is None else dict.fromkeys([*source.key, *in_use]))
+    every = [name for name in rows.columns if name != INGEST]
+    used = every if in_use is None else list(dict.fromkeys([*source.key, *in_use]))
     checked = rows.withColumn(REASONS, _reasons(rows, source, used))
     if _has_duplicates(rows, source.key):
         judged = _collapse_copies(checked, source.key, row_hash(rows, used))

@@ -19,7 +19,7 @@ from lakescore.errors import CommitConflict, ForeignTable
 from lakescore.lake.appends import AppendOutcome, append_once
 from lakescore.lake.creation import LOWEST_PROTOCOL, create_table
 from lakescore.lake.history import recent_commits
-from lakescore.lake.schemas import check_names_are_plain, check_rows_fit
+from lakescore.lake.schemas import INGEST, check_names_are_plain, check_rows_fit
 from lakescore.lake.spark_errors import reading
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from lakescore.lake.tables import Table
 
-#: Column of a copy: where a row came from, and in which batch.
-INGEST = "_ingest"
 _ORIGIN = "struct<file: string, bytes: bigint, modified: timestamp, batch: bigint>"
 _COPY_PROPERTIES = {
     **LOWEST_PROTOCOL,

@@ -31,7 +31,7 @@ def ingest_table(spark: SparkSession, table: Table, source: str) -> IngestOutcom
     whose files changed since, TypeMismatch and ForeignTable.
     """
     rows = _source_table(spark, source)
-    columns = [c.name for c in spark.catalog.listColumns(source) if c.isPartition]
+    columns = _partition_columns(spark, source)
     token = _partition_token(columns) if columns else F.lit(_files_token(rows))
 
     def batch(copy: Copy) -> Batch:
@@ -59,13 +59,25 @@ def ingest_table(spark: SparkSession, table: Table, source: str) -> IngestOutcom
 
 def _source_table(spark: SparkSession, source: str) -> DataFrame:
     try:
-        return spark.table(".".join(quote(part) for part in source.split(".")))
+        return spark.table(_sql_name(source))
     except AnalysisException as error:
         raise TableNotFound(
             f"there is no table {source} in the catalog",
             where=source,
             hint="write the name as in SHOW TABLES; ingest files by their path",
         ) from error
+
+
+def _sql_name(source: str) -> str:
+    return ".".join(quote(part) for part in source.split("."))
+
+
+def _partition_columns(spark: SparkSession, source: str) -> list[str]:
+    """From DESCRIBE TABLE: the rows below its '# Partition Information' and '# col_name'."""
+    names = [row["col_name"] for row in spark.sql(f"DESCRIBE TABLE {_sql_name(source)}").collect()]
+    if "# Partition Information" not in names:
+        return []
+    return names[names.index("# Partition Information") + 2 :]
 
 
 def _partition_token(columns: Sequence[str]) -> Column:
@@ -83,8 +95,7 @@ def _partitions(
     spark: SparkSession, rows: DataFrame, source: str, columns: Sequence[str]
 ) -> list[str]:
     """The tokens of all partitions, from the catalog alone."""
-    name = ".".join(quote(part) for part in source.split("."))
-    specs = [row[0] for row in spark.sql(f"SHOW PARTITIONS {name}").collect()]
+    specs = [row[0] for row in spark.sql(f"SHOW PARTITIONS {_sql_name(source)}").collect()]
     if not specs:
         return []
     values = [tuple(_value(step) for step in spec.split("/")) for spec in specs]

@@ -13,6 +13,9 @@ from lakescore.errors import TypeMismatch, UsageError
 if TYPE_CHECKING:
     from pyspark.sql.types import DataType, StructType
 
+#: Column that ingest adds to its copies: where a row came from. Not data of the row.
+INGEST = "_ingest"
+
 #: What Delta refuses in a column name unless the table uses column mapping.
 _NEEDS_COLUMN_MAPPING = re.compile(r"[ ,;{}()\n\t=]")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from lakescore.lake.tables import absolute_folder, local_folder
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-_STATUS, _PREDICTED, _QUARANTINED = "_status", "predicted", "quarantined"
+log = logging.getLogger("lakescore")
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,19 @@ class Staged:
 
 @contextmanager
 def run_folder(spark: SparkSession, staging: str, run_id: str) -> Iterator[str]:
-    """A folder for one run's staged rows, emptied when the block ends, however it ends."""
+    """A folder for one run's staged rows, emptied when the block ends, however it ends.
+
+    Staged rows that cannot be removed are named in a warning: they are nobody's data, and must
+    not hide the run's own outcome.
+    """
     folder = f"{absolute_folder(staging)}/{run_id}"
     try:
         yield folder
     finally:
-        clear_folder(spark, folder)
+        try:
+            clear_folder(spark, folder)
+        except Exception as error:
+            log.warning("staged rows remain in %s: %s", folder, str(error).split("\n", 1)[0])
 
 
 def stage(scored: DataFrame, folder: str, *, read: int, out_of_scope: int = 0) -> Staged:
@@ -71,17 +79,14 @@ def stage(scored: DataFrame, folder: str, *, read: int, out_of_scope: int = 0) -
     """
     spark = scored.sparkSession
     _check_columns(scored)
-    status = F.when(is_valid(), F.lit(_PREDICTED)).otherwise(F.lit(_QUARANTINED))
-    marked = scored.withColumn(_STATUS, status)
-    writer = marked.write.mode("overwrite").option("partitionOverwriteMode", "static")
-    writer.partitionBy(_STATUS).parquet(folder)
-    rows = spark.read.schema(marked.schema).parquet(folder)
+    scored.write.mode("overwrite").parquet(folder)
+    rows = spark.read.schema(scored.schema).parquet(folder)
     counts = _counts(rows, read, out_of_scope)
     own = [F.col(quote(name)) for name in scored.columns if name not in CONTRACT_COLUMNS]
-    quarantined = rows.where(F.col(_STATUS) == _QUARANTINED).select(*CONTRACT_COLUMNS)
+    quarantined = rows.where(~is_valid()).select(*CONTRACT_COLUMNS)
     return Staged(
         folder=folder,
-        predicted=rows.where(F.col(_STATUS) == _PREDICTED).select(*own),
+        predicted=rows.where(is_valid()).select(*own),
         quarantined=quarantined,
         counts=counts,
         reasons=top_reasons(quarantined) if counts.quarantined else {},
@@ -98,10 +103,9 @@ def clear_folder(spark: SparkSession, folder: str) -> None:
     local = local_folder(folder)
     if local is not None and local.exists():
         shutil.rmtree(local, ignore_errors=True)
-    elif local is None or _has_files(spark, folder):
+    elif _has_files(spark, folder):
         empty = spark.createDataFrame([], "emptied boolean").coalesce(1)
-        writer = empty.write.mode("overwrite").option("partitionOverwriteMode", "static")
-        writer.parquet(folder)
+        empty.write.mode("overwrite").parquet(folder)
 
 
 def _has_files(spark: SparkSession, folder: str) -> bool:
@@ -122,7 +126,7 @@ def _check_columns(scored: DataFrame) -> None:
             hint="keep the columns that `with_reasons` adds through the feature and scoring steps",
         )
     lowered = [name.lower() for name in scored.columns]
-    doubled = sorted({name for name in lowered if lowered.count(name) > 1} | {_STATUS} & {*lowered})
+    doubled = sorted({name for name in lowered if lowered.count(name) > 1})
     if doubled:
         raise UsageError(
             f"two columns of the predictions share a name: {', '.join(doubled)}",
@@ -133,13 +137,13 @@ def _check_columns(scored: DataFrame) -> None:
 def _counts(rows: DataFrame, read: int, out_of_scope: int) -> Counts:
     """Counts of the staged files, checked against what was read."""
     found = {
-        row[_STATUS]: (row["kept"], row["copies"])
-        for row in rows.groupBy(_STATUS)
+        row["valid"]: (row["kept"], row["copies"])
+        for row in rows.groupBy(is_valid().alias("valid"))
         .agg(F.count(F.lit(1)).alias("kept"), F.sum(COPIES).alias("copies"))
         .collect()
     }
-    predicted, predicted_copies = found.get(_PREDICTED, (0, 0))
-    quarantined, quarantined_copies = found.get(_QUARANTINED, (0, 0))
+    predicted, predicted_copies = found.get(True, (0, 0))
+    quarantined, quarantined_copies = found.get(False, (0, 0))
     copies = predicted_copies + quarantined_copies
     if copies + out_of_scope != read:
         raise ContractViolated(

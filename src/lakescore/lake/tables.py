@@ -65,6 +65,11 @@ class Table:
             row = spark.sql(f"DESCRIBE DETAIL {self.sql_name}").first()
         except AnalysisException:
             return None
+        except Exception as error:
+            # Delta 2.3 answers so for a folder that is not there.
+            if "NoSuchElementException: None.get" in str(error):
+                return None
+            raise
         if row is None or row["format"] != "delta":
             return None
         return TableDetail(

@@ -34,6 +34,7 @@ def write_adopted(model: OpenedModel, folder: Path, *, inputs: Mapping[str, str]
     when they do not fit what the model says of itself.
     """
     _refuse_misfit(model, inputs)
+    folder.mkdir(parents=True, exist_ok=True)
     if model.runner is Runner.PACKAGE:
         write_package_model(Path(model.path), folder, inputs)
     elif model.runner is Runner.LIGHTGBM:

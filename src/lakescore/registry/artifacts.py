@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlparse
 
 from lakescore.errors import ModelBroken
 from lakescore.hashing import folder_hashes, json_sha256
@@ -34,8 +35,14 @@ def content_sha256(folder: Path) -> str:
 
 
 def download(client: MlflowClient, version: ModelVersion, folder: Path, calls: MlflowCalls) -> Path:
-    """Fetch the model folder below `folder`; returns where its MLmodel is."""
+    """Fetch the model folder below `folder`; returns where its MLmodel is. Raises ModelBroken."""
     folder.mkdir(parents=True, exist_ok=True)
+    if _is_gone(str(version.source)):
+        raise ModelBroken(
+            f"{version}: its files are gone",
+            where=str(version.source),
+            hint="was the folder moved or removed? registry.artifacts says where it was",
+        )
     if calls.is_unity_catalog:
         return Path(_from_registry(version, folder, calls.uri))
     root = client.get_run(version.run_id).info.artifact_uri if version.run_id else None
@@ -59,6 +66,11 @@ def check_content(folder: Path, version: ModelVersion, expected: str | None) -> 
             where=str(version.source),
             hint=f"a partial download, or an altered store; there are: {names}",
         )
+
+
+def _is_gone(source: str) -> bool:
+    path = unquote(urlparse(source).path) if source.startswith("file:") else source
+    return path.startswith("/") and not Path(path).exists()
 
 
 def _from_uri(source: str, folder: Path, tracking_uri: str) -> str:

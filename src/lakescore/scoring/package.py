@@ -26,8 +26,8 @@ from lakescore.features.names import feature_column
 from lakescore.features.preprocessor import Preprocessor
 from lakescore.hashing import folder_hashes, json_sha256
 from lakescore.matrix import Task
-from lakescore.models import load_scorer, save_scorer
 from lakescore.models.base import Scorer
+from lakescore.models.storage import load_scorer, save_scorer
 
 if TYPE_CHECKING:
     import numpy as np

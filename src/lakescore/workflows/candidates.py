@@ -76,7 +76,6 @@ def encode_snapshot(
 
     rows = snapshot.read(spark, Split.TRAIN, Split.VALIDATION)
     encoded = encode_frame(rows, preprocessor, [LABEL, SPLIT])
-    encoded = encoded.withColumn(LABEL, encoded[LABEL].cast("double"))
     encoded.write.mode("overwrite").partitionBy(SPLIT).parquet(folder)
     schema = encoded.drop(SPLIT).schema
 

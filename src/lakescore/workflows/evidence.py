@@ -93,8 +93,7 @@ def _own_scores(
     rows = snapshot.read(job.spark, Split.TEST)
     scored = compare_frame(rows, challenger.preprocessor, scorers, keep=tuple(keep))
     baseline = F.lit(float(challenger.training["baseline"]))
-    label = F.col(LABEL).cast("double")
-    return scored.withColumn(BASELINE, baseline).withColumn(LABEL, label)
+    return scored.withColumn(BASELINE, baseline)
 
 
 def champion_scores(job: Job, champion: ScoringModel) -> DataFrame:

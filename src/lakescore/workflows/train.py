@@ -192,14 +192,11 @@ def _validate(
     job: Job, snapshot: TrainingSnapshot, preprocessor: Preprocessor, fitted: list[Fitted]
 ) -> Evaluation:
     """Every candidate's portable scorer on all validation rows, stored, then measured."""
-    from pyspark.sql import functions as F
-
     from lakescore.evaluation.metrics import evaluate
     from lakescore.scoring.compare import compare_frame
 
     folder = f"{job.folder}/validation"
     rows = snapshot.read(job.spark, Split.VALIDATION)
-    rows = rows.withColumn(LABEL, F.col(LABEL).cast("double"))
     scorers = {one.name: one.model.scorer for one in fitted}
     scored = compare_frame(rows, preprocessor, scorers, keep=[*snapshot.key, LABEL])
     scored.write.mode("overwrite").parquet(folder)
@@ -260,14 +257,12 @@ def _package(job: Job, trained: Trained, identity: str) -> ModelPackage:
     from lakescore.scoring.package import ModelPackage
 
     snapshot, selected = trained.snapshot, trained.selected
-    types = dict(snapshot.read(job.spark).dtypes)
     return ModelPackage(
         workload=job.workload.name,
         task=snapshot.task,
         source=job.workload.source,
         contexts=job.workload.context,
         features=snapshot.features,
-        inputs={name: types[name] for name in trained.preprocessor.input_columns},
         preprocessor=trained.preprocessor,
         scorer=selected.model.scorer,
         training={
@@ -307,7 +302,7 @@ def _register(job: Job, trained: Trained, package: ModelPackage, identity: str) 
         return job.registry.register(
             folder,
             name=job.model_name,
-            inputs=package.inputs,
+            inputs=package.signature,
             tags={
                 TRAINING_TAG: identity,
                 "lakescore_candidate": trained.selected.name,

@@ -46,7 +46,7 @@ class ContractCounts:
 
 @dataclass(frozen=True)
 class TrainingSnapshot:
-    """The materialised rows: key, kept columns, one column per feature, `_label`, `_split`.
+    """The materialised rows: key, kept columns, one column per feature, `_label` (double), `_split`.
 
     It is stored below `folder`, so reading it many times is safe. `unlabelled` counts rows
     without a label by outcome.
@@ -211,6 +211,8 @@ def materialise(
     `sample` takes a share of the rows by a hash of the key. Raises what the contract, the joins
     and the label's checks raise.
     """
+    from pyspark.sql import functions as F
+
     from lakescore.features.sql_stage import feature_frame
     from lakescore.lake.contract import CONTRACT_COLUMNS, is_valid
 
@@ -222,6 +224,7 @@ def materialise(
     valid = judged.where(is_valid()).drop(*CONTRACT_COLUMNS)
     labelled = with_label(valid, label, pins.label.read(spark) if pins.label else None)
     task = infer_task(labelled, label)
+    labelled = labelled.withColumn(LABEL, F.col(LABEL).cast("double"))
     features = declared_features(workload, pins.source.schema)
     keep = dict.fromkeys([*source.key, *workload.report.segments, LABEL, SPLIT, OUTCOME])
     featured = feature_frame(

@@ -57,17 +57,18 @@ class Trees:
 
     def leaves(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
         """The leaf that each row reaches in each tree, shape (rows, trees)."""
-        rows = np.arange(len(matrix))[:, None]
-        nodes = np.broadcast_to(self.roots, (len(matrix), len(self.roots)))
+        rows, width = matrix.shape
+        cells, row_starts = matrix.ravel(), (np.arange(rows) * width)[:, None]
+        nodes = np.broadcast_to(self.roots, (rows, len(self.roots)))
         for _ in range(self.depth):
-            values = matrix[rows, self.feature[nodes]]
-            go_left = values <= self.threshold[nodes]
-            starts = self.category_start[nodes]
-            coded = starts >= 0
-            if coded.any():
-                places = starts[coded] + values[coded].astype(np.int64)
-                go_left[coded] = self.category_left[places]
-            nodes = np.where(go_left, self.left[nodes], self.right[nodes])
+            values = cells.take(row_starts + self.feature.take(nodes))
+            go_left = values <= self.threshold.take(nodes)
+            starts = self.category_start.take(nodes)
+            coded = np.flatnonzero(starts >= 0)
+            if len(coded):
+                places = starts.ravel()[coded] + values.ravel()[coded].astype(np.int64)
+                go_left.ravel()[coded] = self.category_left.take(places)
+            nodes = np.where(go_left, self.left.take(nodes), self.right.take(nodes))
         return nodes
 
 

@@ -1,0 +1,35 @@
+"""The oldest stack itself: that it is what it claims to be, and that lakescore loads on it."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyspark
+import pytest
+
+import lakescore
+
+
+def test_stack_is_the_old_one() -> None:
+    assert sys.version_info[:2] == (3, 10)
+    assert pyspark.__version__.startswith("3.3.")
+    assert pd.__version__.startswith("1.5.")
+    assert np.__version__.startswith("1.")
+    assert pa.__version__.startswith("14.")
+
+
+MODULES = sorted(
+    found.name
+    for found in pkgutil.walk_packages(lakescore.__path__, "lakescore.")
+    if not found.name.endswith("__main__")
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_module_loads(name: str) -> None:
+    importlib.import_module(name)
