@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,6 +25,8 @@ def test_stack_is_the_old_one() -> None:
     assert pa.__version__.startswith("14.")
 
 
+SOURCES = Path(lakescore.__file__).parent
+
 MODULES = sorted(
     found.name
     for found in pkgutil.walk_packages(lakescore.__path__, "lakescore.")
@@ -33,3 +37,18 @@ MODULES = sorted(
 @pytest.mark.parametrize("name", MODULES)
 def test_module_loads(name: str) -> None:
     importlib.import_module(name)
+
+
+def test_every_spark_function_that_is_called_exists() -> None:
+    from pyspark.sql import functions
+
+    missing = {
+        f"{path.relative_to(SOURCES)}:{node.lineno} F.{node.attr}"
+        for path in SOURCES.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "F"
+        and not hasattr(functions, node.attr)
+    }
+    assert not missing

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 from pyspark.sql import functions as F
-from tests.contract.encoded_data import SCHEMA, tiny_data, tiny_labels, tiny_matrix
 
 from lakescore.errors import OneClassLabel
 from lakescore.matrix import LABEL, Task
 from lakescore.models import candidate, candidates, check_parameters, load_scorer, save_scorer
 from lakescore.models.base import EncodedData, FittedModel
 from lakescore.models.labels import check_labels
+from tests.contract.encoded_data import SCHEMA, tiny_data, tiny_labels, tiny_matrix
 
 pytestmark = pytest.mark.spark
 

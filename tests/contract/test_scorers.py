@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from tests.contract.encoded_data import SCHEMA, tiny_labels, tiny_matrix
 
 from lakescore.errors import ModelBroken
 from lakescore.matrix import Task
@@ -18,6 +17,7 @@ from lakescore.models.mllib.forest_scorer import ForestScorer, Trees
 from lakescore.models.mllib.linear_scorer import linear_scorer
 from lakescore.models.prior import PriorScorer
 from lakescore.models.storage import _SCORERS
+from tests.contract.encoded_data import SCHEMA, tiny_labels, tiny_matrix
 
 
 def prior() -> Scorer:

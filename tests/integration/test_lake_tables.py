@@ -85,6 +85,6 @@ def test_catalog_names_work_like_paths(spark):
         assert pin(spark, table).read(spark).count() == 2
         with pytest.raises(TableNotFound) as caught:
             pin(spark, lake.table("default.lake_table_test"))
-        assert "did you mean 'spark_catalog.default.lake_tables_test'" in str(caught.value.hint)
+        assert "did you mean 'default.lake_tables_test'" in str(caught.value.hint)
     finally:
         spark.sql(f"DROP TABLE {table.sql_name}")

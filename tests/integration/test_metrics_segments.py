@@ -99,7 +99,7 @@ def test_regression_segments_add_up(df, columns) -> None:
             "bias": error.mean(),
         }
     )
-    with pytest.raises(ColumnMissing, match="the segments need the column 'orign'"):
+    with pytest.raises(ColumnMissing, match="the segment table needs the column 'orign'"):
         evaluate_segments(df, found, columns=["orign"])
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from pyspark.sql import functions as F
 from sklearn.metrics import average_precision_score
-from tests.contract.encoded_data import SCHEMA, VALIDATION_ROWS, tiny_data, tiny_matrix
 
 from lakescore.errors import EmptyTable, TrainingFailed, TypeMismatch, UsageError
 from lakescore.matrix import LABEL, MatrixColumn, MatrixSchema, Task
@@ -17,6 +16,7 @@ from lakescore.models import candidate, check_parameters
 from lakescore.models.base import EncodedData
 from lakescore.models.lightgbm import backend, native, synapse
 from lakescore.models.lightgbm.backend import choose_backend
+from tests.contract.encoded_data import SCHEMA, VALIDATION_ROWS, tiny_data, tiny_matrix
 
 pytestmark = pytest.mark.spark
 

@@ -193,3 +193,22 @@ def test_child_ends_and_cleans_up_when_its_worker_is_killed(doubling, tmp_path):
     worker.wait()
     assert wait_until_gone(child)
     assert list(tmp_path.iterdir()) == []
+
+
+@needs_proc
+def test_child_that_is_still_scoring_ends_when_its_worker_is_killed(tmp_path):
+    marker = tmp_path / "scoring"
+    predicting = f"open({str(marker)!r}, 'w').close(); time.sleep(600)"
+    folder = saved(tmp_path / "m", predicting=predicting)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    worker = subprocess.Popen([sys.executable, "-c", WORKER, str(folder)], env=environment)
+    deadline = time.monotonic() + PATIENCE
+    while not marker.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    (child,) = process_ids(str(temporary))
+    worker.kill()
+    worker.wait()
+    assert wait_until_gone(child)
+    assert list(temporary.iterdir()) == []

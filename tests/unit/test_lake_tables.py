@@ -23,6 +23,9 @@ def test_dotted_name_is_qualified_and_quoted_in_a_catalog():
     assert CATALOG.table("gold.churn-scores").sql_name == "`prod`.`gold`.`churn-scores`"
     assert CATALOG.table("scores").sql_name == "`prod`.`default`.`scores`"
     assert CATALOG.table("dev.gold.scores").sql_name == "`dev`.`gold`.`scores`"
+    session = Lake(LakeSettings(catalog="spark_catalog"))
+    assert session.table("gold.scores").sql_name == "`gold`.`scores`"
+    assert session.table("spark_catalog.gold.scores").sql_name == "`gold`.`scores`"
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,15 @@ def test_a_cache_folder_that_is_a_file_leaves_the_model_as_it_is(tmp_path, text)
     assert cache(tmp_path / "compiled").load("sha") is None
 
 
+def test_a_disk_that_is_nearly_full_leaves_the_model_as_it_is(tmp_path, text, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=1 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+
+    cache(tmp_path).compile("sha", text)
+
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
 def test_without_lleaves_nothing_is_compiled(tmp_path, text):
     without = CompileCache(tmp_path, None)
     without.compile("sha", text)

@@ -67,7 +67,8 @@ def _bucket_cuts(rows: ScoredRows, counts: Sequence[int]) -> tuple[Sequence[floa
     if buckets < 2:
         return tuple(() for _ in rows.models)
     one_in = max(1, sum(counts) // (buckets * _SAMPLED_ROWS_IN_A_BUCKET))
-    sampled = F.pmod(F.xxhash64(*rows.score_columns), F.lit(one_in)) == 0
+    # As SQL: Spark 3.3 has `pmod` nowhere else.
+    sampled = F.expr(f"pmod(xxhash64({', '.join(rows.score_columns)}), {one_in}) = 0")
     shares = [step / buckets for step in range(1, buckets)]
     quantiles = [F.percentile_approx(name, shares, buckets * 10) for name in rows.score_columns]
     (found,) = rows.frame.where(sampled).agg(*quantiles).collect()

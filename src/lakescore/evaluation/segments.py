@@ -76,7 +76,7 @@ def evaluate_segments(
     """
     if not columns:
         return ()
-    require_columns(df, columns, "the segments")
+    require_columns(df, columns, "the segment table")
     models = tuple(models or evaluation.scores)
     profiles = [evaluation.result(model, split).profile for model in models]
     rows = ScoredRows.of(

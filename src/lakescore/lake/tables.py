@@ -62,6 +62,8 @@ class Table:
         from pyspark.sql.utils import AnalysisException
 
         try:
+            # Delta 2.3 fails without a message when it is asked for details of nothing.
+            self._frame(spark, None)
             row = spark.sql(f"DESCRIBE DETAIL {self.sql_name}").first()
         except AnalysisException:
             return None
@@ -144,8 +146,9 @@ class Lake:
     """Resolves the table names of workloads.
 
     'a.b' is ROOT/a/b, or CATALOG.a.b; a name in one part lies in the catalog's `default` schema,
-    a name in three parts brings its own catalog. A name with a slash or a scheme is a path;
-    relative ones are below the root.
+    a name in three parts brings its own catalog. Names of the session's own `spark_catalog` are
+    written in two parts, for DESCRIBE DETAIL of Delta 2.3 takes no more. A name with a slash or a
+    scheme is a path; relative ones are below the root.
     """
 
     def __init__(self, settings: LakeSettings) -> None:
@@ -170,7 +173,8 @@ class Lake:
 
     def _qualified(self, parts: list[str]) -> list[str]:
         prefix = {1: [str(self._catalog), "default"], 2: [str(self._catalog)], 3: []}
-        return [*prefix[len(parts)], *parts]
+        qualified = [*prefix[len(parts)], *parts]
+        return qualified[1:] if qualified[0] == "spark_catalog" else qualified
 
     def _path(self, name: str) -> str:
         if _SCHEME.match(name) or name.startswith("/"):

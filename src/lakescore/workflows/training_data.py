@@ -108,7 +108,7 @@ def split_column(split: RandomSplit | TimeSplit, key: Sequence[str]) -> Column:
     if isinstance(split, TimeSplit):
         return _time_split(split)
     hashed = F.xxhash64(F.lit(split.seed), *(F.col(_quoted(name)).cast("string") for name in key))
-    share = F.pmod(hashed, F.lit(_HASH_STEPS)) / _HASH_STEPS
+    share = _step(hashed) / _HASH_STEPS
     return (
         F.when(share < split.test, Split.TEST.value)
         .when(share < split.test + split.validation, Split.VALIDATION.value)
@@ -276,7 +276,12 @@ def _sampled(rows: DataFrame, key: Sequence[str], share: float | None) -> DataFr
     if share is None:
         return rows
     hashed = F.xxhash64(F.lit("sample"), *(F.col(_quoted(name)).cast("string") for name in key))
-    return rows.where(F.pmod(hashed, F.lit(_HASH_STEPS)) < share * _HASH_STEPS)
+    return rows.where(_step(hashed) < share * _HASH_STEPS)
+
+
+def _step(hashed: Column) -> Column:
+    """The hash modulo `_HASH_STEPS`, never negative. Spark 3.3 has `pmod` in SQL only."""
+    return (hashed % _HASH_STEPS + _HASH_STEPS) % _HASH_STEPS
 
 
 def _checked_quality(judged: DataFrame, workload: Workload, pins: Pins) -> ContractCounts:

@@ -46,6 +46,9 @@ _MODEL, _OBJECT, _SEAL, _SCRATCH = "model.txt", "model.o", "seal.json", ".compil
 #: add up by themselves first and differ in the last bit. As fast, and compiles faster.
 _TREES_PER_BLOCK = 1
 
+#: llvmlite swallows the error of a write that finds the disk full, and half an object remains.
+_ROOM_BYTES = 256 << 20
+
 
 @dataclass(frozen=True)
 class Host:
@@ -210,4 +213,7 @@ def _only_one(root: Path) -> Iterator[bool]:
             return
         for left in root.glob(f"{_SCRATCH}*"):
             shutil.rmtree(left, ignore_errors=True)
-        yield True
+        has_room = shutil.disk_usage(root).free >= _ROOM_BYTES
+        if not has_room:
+            log.warning("not compiled: less than %d MiB are free in %s", _ROOM_BYTES >> 20, root)
+        yield has_room

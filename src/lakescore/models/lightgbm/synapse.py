@@ -92,7 +92,9 @@ def _at_most(rows: DataFrame, count: int, schema: MatrixSchema) -> DataFrame:
 
     if count <= _VALIDATION_ROWS:
         return rows
-    bucket = F.pmod(F.xxhash64(*(f"`{name}`" for name in schema.names)), F.lit(_BUCKETS))
+    hashed = F.xxhash64(*(f"`{name}`" for name in schema.names))
+    # The non-negative remainder; Spark 3.3 has `pmod` in SQL only.
+    bucket = (hashed % _BUCKETS + _BUCKETS) % _BUCKETS
     return rows.where(bucket < int(_BUCKETS * _VALIDATION_ROWS / count))
 
 
