@@ -13,9 +13,7 @@ from tests.churn import Project, customers
 
 
 @pytest.fixture
-def expect(
-    project: Project, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., None]:
+def expect(project: Project, capsys: pytest.CaptureFixture[str]) -> Callable[..., None]:
     """Run a command that must fail: these words, this exit code, and no change."""
 
     def run(*argv: str, code: int, says: tuple[str, ...]) -> None:

@@ -163,7 +163,9 @@ def test_a_numeric_target_needs_yaml_only(project: Project, capsys) -> None:
     assert result["metrics"]["test.r2"] > 0.5
     assert project.run("score", "churn") == 0
     scored = project.rows("value_scores").select("id", "value")
-    both = scored.join(project.rows("customers").select("id", F.expr("spend * 2 + age AS truth")), "id")
+    both = scored.join(
+        project.rows("customers").select("id", F.expr("spend * 2 + age AS truth")), "id"
+    )
     assert both.select(F.corr("value", "truth")).first()[0] > 0.7
 
 

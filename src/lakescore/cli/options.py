@@ -78,12 +78,15 @@ def open_project(
 ) -> Project:
     """Read the environment and set up logging. Starts nothing."""
     from lakescore.cli.logs import start_logging
+    from lakescore.cli.output import hide_secrets
     from lakescore.config.loader import find_conf, load_settings, split_overrides
 
     start_logging(log.value)
     for_settings, for_workload = split_overrides(overrides or ())
     folder = find_conf(conf)
-    return Project(folder, load_settings(folder, env, for_settings), for_workload)
+    settings = load_settings(folder, env, for_settings)
+    hide_secrets(settings.redact)
+    return Project(folder, settings, for_workload)
 
 
 def default_env() -> str:

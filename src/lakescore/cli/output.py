@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -28,6 +28,16 @@ _STYLES = {
 }
 
 
+#: Takes the secrets of the environment out of a message; set once the environment is read.
+_redact: Callable[[str], str] = str
+
+
+def hide_secrets(redact: Callable[[str], str]) -> None:
+    """From now on messages leave through `redact`."""
+    global _redact  # noqa: PLW0603 - one process is one command
+    _redact = redact
+
+
 def out() -> Console:
     """Stdout, as wide as it is; long values wrap and are never cut."""
     return Console(soft_wrap=True, highlight=False)
@@ -35,13 +45,13 @@ def out() -> Console:
 
 def print_error(error: LakescoreError) -> None:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(Text("error: ", "bold red"), Text(str(error)), sep="")
+    console.print(Text("error: ", "bold red"), Text(_redact(str(error))), sep="")
 
 
 def print_unexpected(error: Exception) -> None:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     first = str(error).strip().splitlines()[:1] or [""]
-    message = f"unexpected {type(error).__name__}: {first[0]}"
+    message = _redact(f"unexpected {type(error).__name__}: {first[0]}")
     console.print(Text("error: ", "bold red"), Text(message), sep="")
     console.print(
         "  -> this is a defect of lakescore: run again with LAKESCORE_DEBUG=1 for the details. "

@@ -7,7 +7,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from lakescore.errors import ParityFailed, UsageError
-from lakescore.version import code_version
 from lakescore.workflows.run_result import RunResult, Status, recorded_run
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def adopt(spark: SparkSession, settings: Settings, workload: Workload) -> RunRes
     if workload.model is None:
         raise UsageError(f"workload '{workload.name}' names no model to adopt", hint="add `model`")
     registry = Registry(settings.registry)
-    with recorded_run("adopt", workload.name, settings.runs, code_version()) as run:
+    with recorded_run("adopt", workload.name, settings) as run:
         with scoring_model(settings, workload) as model, TemporaryDirectory() as temporary:
             folder = Path(temporary) / "model"
             folder.mkdir()

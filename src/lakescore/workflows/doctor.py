@@ -111,7 +111,7 @@ def _lake(settings: Settings) -> str:
 
 
 def _registry(settings: Settings) -> str:
-    from lakescore.registry import Registry
+    from lakescore.registry.store import Registry
 
     registry = Registry(settings.registry)
     registry.versions(registry.full_name("doctor"))

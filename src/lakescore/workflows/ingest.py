@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from lakescore.errors import UsageError
-from lakescore.version import code_version
 from lakescore.workflows.run_result import RunResult, Status, recorded_run
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def ingest(
     Running it again with nothing new says NOTHING_TO_DO. Raises UsageError for an unknown format
     and what `ingest_files` and `ingest_table` raise; then nothing was committed.
     """
-    with recorded_run("ingest", table.replace("/", "_"), settings.runs, code_version()) as run:
+    with recorded_run("ingest", table.replace("/", "_"), settings) as run:
         run.command = f"lakescore ingest {table} --from {source}"
         with run.phase("copy"):
             outcome = _copy(spark, settings, table, source, file_format)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from lakescore.config.writer import render_workload
 from lakescore.errors import ColumnMissing, UsageError, did_you_mean
 from lakescore.matrix import Task
-from lakescore.version import code_version
 from lakescore.workflows.ingest import ingest
 from lakescore.workflows.run_result import RunResult, Status, recorded_run
 from lakescore.workflows.training_data import infer_task, with_label
@@ -51,7 +50,7 @@ def init(
         )
     if not source.exists():
         raise UsageError("there is no such file or folder", where=str(source))
-    with recorded_run("init", name, settings.runs, code_version()) as run:
+    with recorded_run("init", name, settings) as run:
         copied = ingest(spark, settings, table=name, source=str(source))
         run.counts = copied.counts
         text = _workload(spark, settings, name, label, key)

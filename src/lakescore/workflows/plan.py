@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from lakescore.errors import UsageError
 from lakescore.hashing import json_sha256
+from lakescore.workflows.as_of import on_day
 from lakescore.workflows.pins import Pins, pin_tables
 from lakescore.workflows.scoring_model import ScoringModel, scoring_model
 
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from lakescore.config.settings import Settings
     from lakescore.config.workload import Predictions, Workload
     from lakescore.lake.chain import Progress
-    from lakescore.lake.commits import CommitPlan, PredictionsLog
+    from lakescore.lake.commits import PredictionsLog
+    from lakescore.lake.lineage import CommitPlan
     from lakescore.lake.tables import Lake
 
 
@@ -49,7 +52,7 @@ class ScoringPlan:
         return json_sha256(self._content())
 
     def commit_plan(self, run_id: str) -> CommitPlan:
-        from lakescore.lake.commits import CommitPlan
+        from lakescore.lake.lineage import CommitPlan
 
         return CommitPlan(
             run_id=run_id,
@@ -126,10 +129,17 @@ def make_plan(
     return ScoringPlan(workload, model, pins, log.progress())
 
 
-def plan_scoring(spark: SparkSession, settings: Settings, workload: Workload) -> ScoringPlan:
+def plan_scoring(
+    spark: SparkSession,
+    settings: Settings,
+    workload: Workload,
+    *,
+    as_of: date | None = None,
+) -> ScoringPlan:
     """The plan that `score` would follow now."""
     from lakescore.lake.tables import Lake
 
+    workload = on_day(workload, as_of)
     predictions_of(workload)
     with scoring_model(settings, workload) as model:
         return make_plan(spark, Lake(settings.lake), workload, model)

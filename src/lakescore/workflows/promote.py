@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lakescore.errors import ModelNotFound, UsageError
 from lakescore.evaluation.gate import GateDecision, decide
 from lakescore.lake.snapshot import pin
-from lakescore.version import code_version
+from lakescore.workflows.as_of import on_day
 from lakescore.workflows.evidence import BASELINE, CHALLENGER, CHAMPION, Evidence, gather_evidence
 from lakescore.workflows.job import Job
 from lakescore.workflows.pins import Pins, pin_tables
@@ -49,8 +49,9 @@ def promote(
 
     if not workload.trains:
         raise UsageError(f"'{workload.name}' scores {workload.model}: there is nothing to promote")
+    workload = on_day(workload)
     registry = Registry(settings.registry)
-    with recorded_run("promote", workload.name, settings.runs, code_version()) as run:
+    with recorded_run("promote", workload.name, settings) as run:
         run.command = f"lakescore promote {workload.name}"
         candidate = _candidate(registry, workload, version)
         run.model_version = candidate.version

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lakescore.errors import UsageError
-from lakescore.version import code_version
 from lakescore.workflows.run_result import RunResult, Status, recorded_run
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def rollback(settings: Settings, workload: Workload) -> RunResult:
             f"'{workload.name}' scores {workload.model}: lakescore does not move its alias",
             hint="change `model` in the workload",
         )
-    with recorded_run("rollback", workload.name, settings.runs, code_version()) as run:
+    with recorded_run("rollback", workload.name, settings) as run:
         registry = Registry(settings.registry)
         name = registry.full_name(workload.name)
         before = registry.champion(name)

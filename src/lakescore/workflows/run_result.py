@@ -16,7 +16,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lakescore.config.settings import Settings
 from lakescore.errors import LakescoreError
+from lakescore.version import code_version
 
 
 class Status(str, Enum):
@@ -77,29 +79,28 @@ def new_run_id() -> str:
 
 
 @contextmanager
-def recorded_run(
-    workflow: str, workload: str, folder: str, code_version: str
-) -> Iterator[RunResult]:
-    """Give a fresh result, and write it to `folder` however the block ends."""
+def recorded_run(workflow: str, workload: str, settings: Settings) -> Iterator[RunResult]:
+    """Give a fresh result, and write it below `settings.runs` however the block ends."""
     result = RunResult(
         run_id=new_run_id(),
         workflow=workflow,
         workload=workload,
         started_at=datetime.now(timezone.utc),
-        code_version=code_version,
+        code_version=code_version(),
     )
     started = time.perf_counter()
     try:
         yield result
     except LakescoreError as error:
-        result.status, result.error = Status.FAILED, str(error)
+        result.status, result.error = Status.FAILED, settings.redact(str(error))
         raise
     except BaseException as error:
-        result.status, result.error = Status.FAILED, f"{type(error).__name__}: {error}"[:2000]
+        text = f"{type(error).__name__}: {error}"[:2000]
+        result.status, result.error = Status.FAILED, settings.redact(text)
         raise
     finally:
         result.seconds = round(time.perf_counter() - started, 3)
-        write_result(result, folder)
+        write_result(result, settings.runs)
 
 
 def run_folder(folder: str, workload: str, run_id: str) -> Path:

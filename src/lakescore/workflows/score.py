@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+from datetime import date
 from typing import TYPE_CHECKING
 
 from lakescore.errors import CommitConflict
-from lakescore.version import code_version
+from lakescore.evaluation.report import write_report
+from lakescore.workflows.as_of import on_day
 from lakescore.workflows.plan import ScoringPlan, make_plan, predictions_log, predictions_of
 from lakescore.workflows.run_result import RunResult, Status, recorded_run
+from lakescore.workflows.run_result import run_folder as result_folder
 from lakescore.workflows.scored_rows import scored_rows
 from lakescore.workflows.scoring_model import scoring_model
+from lakescore.workflows.scoring_report import score_distribution, scoring_report
 from lakescore.workflows.task_errors import task_errors
 
 if TYPE_CHECKING:
@@ -27,17 +31,26 @@ log = logging.getLogger("lakescore")
 _TRIES = 3
 
 
-def score(spark: SparkSession, settings: Settings, workload: Workload) -> RunResult:
+def score(
+    spark: SparkSession,
+    settings: Settings,
+    workload: Workload,
+    *,
+    as_of: date | None = None,
+) -> RunResult:
     """Score what the source gained since the last commit of this workload.
+
+    `as_of` is the day that ``:as_of`` in its expressions stands for; today when absent.
 
     A rerun finds nothing to do and says so. Of two runs at once exactly one commits; the other
     plans again. Raises LakescoreError leaves; then nothing of the run is visible.
     """
     from lakescore.lake.tables import Lake
 
+    workload = on_day(workload, as_of)
     predictions = predictions_of(workload)
     lake = Lake(settings.lake)
-    with recorded_run("score", workload.name, settings.runs, code_version()) as run:
+    with recorded_run("score", workload.name, settings) as run:
         run.command = f"lakescore score {workload.name}"
         commits = predictions_log(spark, lake, workload.name, predictions)
         with scoring_model(settings, workload) as model:
@@ -51,7 +64,7 @@ def score(spark: SparkSession, settings: Settings, workload: Workload) -> RunRes
                     return _nothing_to_do(run, plan)
                 outcome = _score_once(spark, settings, plan, commits, run)
                 if outcome.committed:
-                    return _done(run, plan, outcome)
+                    return run
                 log.info("another run (%s) took the commit; planning again", outcome.winner_run_id)
         raise CommitConflict(
             f"other runs took {_TRIES} commit numbers in a row",
@@ -79,6 +92,13 @@ def _score_once(
         with run.phase("commit"):
             outcome = commits.commit(staged, plan.commit_plan(run.run_id))
         run.details["quarantine_reasons"] = dict(staged.reasons)
+        if outcome.committed:
+            with run.phase("report"):
+                distribution = score_distribution(staged.predicted, plan.predictions.column)
+                _done(run, plan, outcome)
+                target = result_folder(settings.runs, run.workload, run.run_id)
+                files = write_report(scoring_report(run, plan, outcome, distribution), target)
+            run.artefacts["report"] = str(files.html)
         return outcome
 
 
@@ -102,7 +122,7 @@ def _nothing_to_do(run: RunResult, plan: ScoringPlan) -> RunResult:
     return run.finish(Status.NOTHING_TO_DO)
 
 
-def _done(run: RunResult, plan: ScoringPlan, outcome: CommitOutcome) -> RunResult:
+def _done(run: RunResult, plan: ScoringPlan, outcome: CommitOutcome) -> None:
     run.counts = outcome.counts.as_dict()
     run.details |= {
         "plan_hash": plan.hash,
@@ -110,4 +130,4 @@ def _done(run: RunResult, plan: ScoringPlan, outcome: CommitOutcome) -> RunResul
         "table_version": outcome.version,
         "after_version": plan.after_version,
     }
-    return run.finish(Status.DONE, next_command=f"lakescore history {plan.workload.name}")
+    run.finish(Status.DONE, next_command=f"lakescore history {plan.workload.name}")

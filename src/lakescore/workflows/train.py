@@ -14,6 +14,7 @@ from lakescore.evaluation.report import write_report
 from lakescore.hashing import json_sha256
 from lakescore.matrix import LABEL, Split
 from lakescore.version import code_version
+from lakescore.workflows.as_of import on_day
 from lakescore.workflows.candidates import (
     BASELINE,
     Fitted,
@@ -82,11 +83,12 @@ def train(
     from lakescore.registry.store import Registry
 
     _refuse_untrainable(workload)
+    declared, workload = workload, on_day(workload)
     parameters = checked_parameters(workload)
     registry = Registry(settings.registry)
     wanted = workload.promotion == "auto" if promote is None else promote
     with (
-        recorded_run("train", workload.name, settings.runs, code_version()) as run,
+        recorded_run("train", workload.name, settings) as run,
         staged_folder(spark, settings.staging, run.run_id) as folder,
         task_errors(workload.source.table),
     ):
@@ -94,7 +96,7 @@ def train(
         with run.phase("plan"):
             pins = _pin(spark, settings, workload)
             run.pins = pins.describe()
-            identity = training_identity(workload, pins)
+            identity = training_identity(declared, pins)
             existing = _registered(registry, workload, identity)
         job = Job(spark, settings, workload, registry, pins, folder, run)
         if existing is not None and sample is None:

@@ -46,7 +46,7 @@ class ContractCounts:
 
 @dataclass(frozen=True)
 class TrainingSnapshot:
-    """The materialised rows: key, kept columns, one column per feature, `_label` (double), `_split`.
+    """The materialised rows: key, kept columns, features, `_label` (double) and `_split`.
 
     It is stored below `folder`, so reading it many times is safe. `unlabelled` counts rows
     without a label by outcome.

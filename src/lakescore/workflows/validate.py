@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lakescore.workflows.as_of import on_day
 from lakescore.workflows.candidates import checked_parameters
 from lakescore.workflows.training_data import declared_features
 
@@ -36,6 +37,7 @@ def validate_against_lake(spark: SparkSession, settings: Settings, workload: Wor
     from lakescore.lake.tables import Lake
     from lakescore.workflows.pins import pin_tables
 
+    workload = on_day(workload)
     lake = Lake(settings.lake)
     pins = pin_tables(spark, lake, workload.source, workload.context, workload.label)
     rows = pins.source.read(spark)

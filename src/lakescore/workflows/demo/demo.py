@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lakescore.version import code_version
 from lakescore.workflows.demo.flights import DAILY, read_tables, unpack
 from lakescore.workflows.demo.landings import HISTORY, december, land, land_lookups
 from lakescore.workflows.run_result import RunResult, Status, recorded_run
@@ -58,7 +57,7 @@ def run_demo(
     first, *days = december(replay=replay_december)
     unpacked = Path(settings.staging) / "demo"
     try:
-        with recorded_run("ingest", "demo", settings.runs, code_version()) as ingested:
+        with recorded_run("ingest", "demo", settings) as ingested:
             frames = _land_history(spark, lake, unpacked, first, ingested)
         log.info("train: %s", workload.description)
         results = [ingested, train(spark, settings, workload)]

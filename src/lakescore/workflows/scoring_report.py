@@ -1,0 +1,95 @@
+"""What a scoring run's report says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lakescore.evaluation import report as page
+from lakescore.workflows.training_report import phases_of, pins_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from lakescore.lake.commits import CommitOutcome
+    from lakescore.workflows.plan import ScoringPlan
+    from lakescore.workflows.run_result import RunResult
+
+_BINS = 20
+
+
+def score_distribution(predicted: DataFrame, column: str) -> page.Histogram | None:
+    """Scores in equal intervals: of [0, 1] for probabilities, else of their own range."""
+    from pyspark.sql import functions as F
+
+    score = F.col(column)
+    found = predicted.agg(F.min(score).alias("low"), F.max(score).alias("high")).first()
+    if found is None or found["low"] is None:
+        return None
+    low, high = found["low"], found["high"]
+    if low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
+    if high <= low:
+        high = low + 1.0
+    place = F.least(F.floor((score - low) / (high - low) * _BINS), F.lit(_BINS - 1))
+    counted = {
+        row["place"]: row["count"]
+        for row in predicted.groupBy(place.alias("place")).count().collect()
+    }
+    return page.Histogram(
+        edges=tuple(low + (high - low) * index / _BINS for index in range(_BINS + 1)),
+        series=(
+            page.HistogramSeries(
+                name="rows", counts=tuple(counted.get(index, 0) for index in range(_BINS))
+            ),
+        ),
+    )
+
+
+def scoring_report(
+    run: RunResult,
+    plan: ScoringPlan,
+    outcome: CommitOutcome,
+    distribution: page.Histogram | None,
+) -> page.Report:
+    """The document of a run that committed."""
+    counts, predictions = outcome.counts, plan.predictions
+    model = plan.model
+    return page.Report(
+        kind=page.Kind.SCORING,
+        workload=run.workload,
+        status=run.status.value,
+        run=page.Run(
+            run_id=run.run_id,
+            started=run.started_at,
+            seconds=sum(run.timings.values()),
+            code_version=run.code_version,
+            config_hash=plan.hash,
+            command=run.command,
+            next_commands=(f"lakescore history {run.workload}",),
+        ),
+        description=plan.workload.description,
+        summary=f"{counts.predicted:,} of {counts.read:,} rows were scored by version "
+        f"{model.version} in commit {plan.progress.next_seq}.",
+        model=page.Model(
+            name=model.opened.spec,
+            version=model.version,
+            algorithm=model.opened.flavour,
+            model_hash=model.package.sha256 if model.package else "",
+        ),
+        scoring=page.ScoringOutcome(
+            read=counts.read,
+            predicted=counts.predicted,
+            quarantined=counts.quarantined,
+            filtered=counts.out_of_scope,
+            predictions_table=predictions.table,
+            quarantine_table=predictions.quarantine,
+            mode=predictions.mode,
+            commit_seq=plan.progress.next_seq,
+            source_after_version=plan.after_version,
+            source_version=plan.pins.source.version,
+        ),
+        pins=pins_of(run, plan.after_version),
+        scores=distribution,
+        timings=phases_of(run),
+        reproduce=(f"lakescore plan {run.workload}", run.command),
+    )
