@@ -4,8 +4,8 @@
 set -eu
 environment=${1:-dev}
 case "$environment" in
-    compat) versions="3.10" ;;
-    *) versions="3.12 3.11 3.10" ;;
+    compat) versions="3.10" name=COMPAT_PYTHON ;;
+    *) versions="3.12 3.11 3.10" name=PYTHON ;;
 esac
 
 version_of() { # a name on PATH can be a shim that fails: only what runs counts
@@ -36,13 +36,15 @@ for candidate in $candidates; do
     found=$(version_of "$candidate")
     if [ -n "$found" ] && fits "$found"; then
         exec "$candidate" "$(dirname "$0")/setup.py" "$environment"
+    elif [ -n "$found" ]; then
+        seen="$seen, $candidate is $found"
+    elif [ -n "${PYTHON:-}" ]; then
+        seen="$seen, $candidate does not run"
     fi
-    [ -n "$found" ] && seen="$seen $candidate is $found;"
 done
 
-wanted=$(echo "$versions" | sed 's/ /, /g')
 newest=${versions%% *}
-echo "lakescore needs Python $wanted for this and found none (${seen:- no Python runs}):" \
-    "install one (apt-get install python$newest python$newest-venv, brew install python@$newest," \
-    "or pyenv install $newest) or name it: make PYTHON=/path/to/python$newest ..." >&2
+echo "set-up stopped: this needs Python $(echo "$versions" | sed 's/ / or /g')${seen:-, and none runs};" \
+    "install one (for example apt-get install python$newest python$newest-venv, brew install" \
+    "python@$newest or pyenv install $newest), or name it: $name=/path/to/python" >&2
 exit 3

@@ -11,6 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pytest
+
+from lakescore.errors import ModelBroken
+from lakescore.models.prior import PriorScorer
+from lakescore.registry.foreign import open_model
+from lakescore.registry.foreign_lightgbm import ForeignLightGBM
+from lakescore.registry.pyfunc_process import PyfuncScorer
+from lakescore.scoring.arrow import BatchScorer, error_from_task, score_frame
+from lakescore.scoring.spark_transform import load_pipeline, transform_frame
 from tests.scored_models import (
     KEEP,
     feature_batch,
@@ -22,14 +30,6 @@ from tests.scored_models import (
     table_rows,
     with_features,
 )
-
-from lakescore.errors import ModelBroken
-from lakescore.models.prior import PriorScorer
-from lakescore.registry.foreign import open_model
-from lakescore.registry.foreign_lightgbm import ForeignLightGBM
-from lakescore.registry.pyfunc_process import PyfuncScorer
-from lakescore.scoring.arrow import BatchScorer, error_from_task, score_frame
-from lakescore.scoring.spark_transform import load_pipeline, transform_frame
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

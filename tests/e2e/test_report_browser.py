@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.chromium import Browser, open_browser
-from tests.unit.report_samples import REPORTS
 
 from lakescore.evaluation.report import readme_picture, render_html
+from tests.e2e.chromium import Browser, open_browser
+from tests.unit.report_samples import REPORTS
 
 pytestmark = pytest.mark.browser
 

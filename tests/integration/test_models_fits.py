@@ -145,16 +145,18 @@ class _Cluster:
 
 
 @pytest.mark.parametrize(
-    ("cluster", "levels", "workers"),
+    ("cluster", "levels", "rows", "workers"),
     [
-        (_Cluster("local[4]"), 3, 1),
-        (_Cluster("yarn"), 56, 8),
-        (_Cluster("yarn"), 57, 1),
-        (_Cluster("spark://host:7077", dynamic="true"), 3, 1),
-        (_Cluster("local-cluster[2,1,1024]"), 3, 8),
+        (_Cluster("local[4]"), 3, 10**6, 1),
+        (_Cluster("yarn"), 56, 10**6, 8),
+        (_Cluster("yarn"), 57, 10**6, 1),
+        (_Cluster("yarn"), 3, 35_000, 3),
+        (_Cluster("yarn"), 3, 100, 1),
+        (_Cluster("spark://host:7077", dynamic="true"), 3, 10**6, 1),
+        (_Cluster("local-cluster[2,1,1024]"), 3, 10**6, 8),
     ],
 )
-def test_workers_are_as_many_as_the_engine_survives(cluster, levels, workers):
+def test_workers_are_as_many_as_the_engine_survives(cluster, levels, rows, workers):
     schema = MatrixSchema((MatrixColumn("x"), MatrixColumn("city", levels=levels)))
 
-    assert synapse.worker_count(cluster, schema)[0] == workers
+    assert synapse.worker_count(cluster, schema, rows)[0] == workers

@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
-from tests.scored_models import lightgbm_text, sklearn_folder, table_rows
 
 from lakescore.config.settings import RegistrySettings
 from lakescore.errors import ModelBroken, UsageError
@@ -18,6 +17,7 @@ from lakescore.registry.foreign import Runner, open_model
 from lakescore.registry.foreign_lightgbm import ForeignLightGBM
 from lakescore.registry.pyfunc_process import PyfuncScorer
 from lakescore.registry.store import Registry
+from tests.scored_models import lightgbm_text, sklearn_folder, table_rows
 
 NUMBERS = {"distance": "double", "hour": "double"}
 

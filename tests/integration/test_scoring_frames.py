@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from tests.scored_models import package, pipeline_folder, table, with_features
 
 from lakescore.errors import ColumnMissing, ModelBroken, TypeMismatch, UsageError
 from lakescore.models.prior import PriorScorer
 from lakescore.registry.foreign import Runner, open_model
 from lakescore.scoring.arrow import score_frame
 from lakescore.scoring.spark_transform import load_pipeline, transform_frame
+from tests.scored_models import package, pipeline_folder, table, with_features
 
 pytestmark = pytest.mark.spark
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
-from tests.conftest import QUICK_JVM
 
 from lakescore.config.settings import Settings
 from lakescore.session import PINS, spark_session
+from tests.conftest import QUICK_JVM
 
 pytestmark = pytest.mark.spark
 

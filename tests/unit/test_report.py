@@ -15,13 +15,6 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 from pydantic import ValidationError
-from tests.unit.report_samples import (
-    REPORTS,
-    bare_report,
-    regression_report,
-    scoring_report,
-    training_report,
-)
 
 from lakescore.errors import CorruptFile
 from lakescore.evaluation.report import (
@@ -40,6 +33,13 @@ from lakescore.evaluation.report import (
     write_report,
 )
 from lakescore.evaluation.report.__main__ import main
+from tests.unit.report_samples import (
+    REPORTS,
+    bare_report,
+    regression_report,
+    scoring_report,
+    training_report,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 README_PICTURE = Path(__file__).parents[2] / "docs" / "images" / "report.svg"

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from tests.scored_models import package
 
 import lakescore.scoring
 from lakescore.arrow_types import batch_from_columns, cast_columns
 from lakescore.errors import ColumnMissing, ModelBroken, TypeMismatch
 from lakescore.models.prior import PriorScorer
 from lakescore.scoring.arrow import error_from_task
+from tests.scored_models import package
 
 
 def test_error_of_a_task_is_found_in_what_spark_raises():

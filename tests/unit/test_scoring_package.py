@@ -8,11 +8,11 @@ import shutil
 
 import numpy as np
 import pytest
-from tests.scored_models import feature_batch, package
 
 from lakescore.errors import ModelBroken, UsageError
 from lakescore.models.prior import PriorScorer
 from lakescore.scoring.package import ModelPackage
+from tests.scored_models import feature_batch, package
 
 
 @pytest.fixture(scope="module")

@@ -51,27 +51,33 @@ def residuals(
     (score,) = rows.score_columns
     frame = rows.frame.select(score, LABEL, (F.col(score) - F.col(LABEL)).alias("error"))
     cuts, low, high = _edges(frame, score)
+    found = _counted(frame, score, cuts, (low, high))
     width = (high - low) / _INTERVALS
-    interval = F.floor((F.col("error") - low) / width)
-    place = sum(((F.col(score) >= cut).cast("int") for cut in cuts), F.lit(0))
-    found = (
-        frame.groupBy(
-            place.alias("place"),
-            F.least(F.greatest(interval, F.lit(0)), F.lit(_INTERVALS - 1)).alias("interval"),
-        )
-        .agg(
-            F.count(F.lit(1)).alias("rows"),
-            F.sum(score).alias("predicted"),
-            F.sum(LABEL).alias("actual"),
-            F.sum(F.col(LABEL) * F.col(LABEL)).alias("squares"),
-        )
-        .collect()
-    )
     edges = tuple(low + width * index for index in range(_INTERVALS + 1))
-    counts = [
+    counts = tuple(
         sum(row["rows"] for row in found if row["interval"] == index) for index in range(_INTERVALS)
-    ]
-    return Residuals(_bins(found), Histogram(edges, {"rows": tuple(counts)}))
+    )
+    return Residuals(_bins(found), Histogram(edges, {"rows": counts}))
+
+
+def _counted(
+    frame: DataFrame, score: str, cuts: Sequence[float], ends: tuple[float, float]
+) -> list[Any]:
+    """Sums by bin of the prediction and interval of the error: at most their product of rows."""
+    low, high = ends
+    interval = F.floor((F.col("error") - low) / ((high - low) / _INTERVALS))
+    place = sum(((F.col(score) >= cut).cast("int") for cut in cuts), F.lit(0))
+    grouped = frame.groupBy(
+        place.alias("place"),
+        F.least(F.greatest(interval, F.lit(0)), F.lit(_INTERVALS - 1)).alias("interval"),
+    )
+    sums = grouped.agg(
+        F.count(F.lit(1)).alias("rows"),
+        F.sum(score).alias("predicted"),
+        F.sum(LABEL).alias("actual"),
+        F.sum(F.col(LABEL) * F.col(LABEL)).alias("squares"),
+    )
+    return list(sums.collect())
 
 
 def _edges(frame: DataFrame, score: str) -> tuple[Sequence[float], float, float]:

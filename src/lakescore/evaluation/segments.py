@@ -78,7 +78,7 @@ def evaluate_segments(
         return ()
     require_columns(df, columns, "the segment table")
     models = tuple(models or evaluation.scores)
-    profiles = [evaluation.result(model, split).profile for model in models]
+    results = [evaluation.result(model, split) for model in models]
     rows = ScoredRows.of(
         df,
         task=evaluation.task,
@@ -91,22 +91,17 @@ def evaluate_segments(
     names = [_value_column(index) for index in range(len(columns))]
     counted = top_values(rows.frame, names, top=_TOP)
     tops = [counted["", name] for name in names]
-    codes = {
-        f"code_{index}": _code_of(name, top)
-        for index, (name, top) in enumerate(zip(names, tops, strict=True))
-    }
     coded = rows.frame.select(
-        *[code.alias(name) for name, code in codes.items()], LABEL, *rows.score_columns
+        *[_code_of(name, top).alias(name) for name, top in zip(names, tops, strict=True)],
+        LABEL,
+        *rows.score_columns,
     )
     if evaluation.task is Task.BINARY:
-        cuts = [_cuts(profile) for profile in profiles if profile is not None]
-        ranking = Ranking(tuple(codes), LABEL, rows.score_columns, tuple(cuts), Resolution())
-        found = {
-            series: _binary_segment(ranked, confidence)
-            for series, ranked in rank(coded, ranking).items()
-        }
+        cuts = tuple(_cuts(result.profile) for result in results if result.profile is not None)
+        ranking = Ranking(tuple(names), LABEL, rows.score_columns, cuts, Resolution())
+        found = _binary_segments(coded, ranking, confidence)
     else:
-        found = _regression_segments(coded, list(codes), rows.score_columns)
+        found = _regression_segments(coded, names, rows.score_columns)
     return tuple(
         SegmentTable(
             column,
@@ -147,6 +142,13 @@ def _named(
         for model, name in enumerate(models)
         if (dimension, code, model) in found
     ]
+
+
+def _binary_segments(
+    coded: DataFrame, ranking: Ranking, confidence: float
+) -> dict[tuple[int, int, int], dict[str, Any]]:
+    found = rank(coded, ranking)
+    return {series: _binary_segment(ranked, confidence) for series, ranked in found.items()}
 
 
 def _binary_segment(ranked: RankedBucket, confidence: float) -> dict[str, Any]:

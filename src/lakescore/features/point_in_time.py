@@ -22,7 +22,7 @@ from lakescore.config.workload import Context
 from lakescore.features.context_checks import check_contexts, place
 from lakescore.features.intervals import floor_div, micros
 from lakescore.features.lookup import join_lookup
-from lakescore.features.resolve import NESTED, col
+from lakescore.features.resolve import NESTED, col, data_type
 from lakescore.features.windows import Timeline, output_types
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def join_contexts(
     contexts: Mapping[str, Context],
     frames: Mapping[str, DataFrame],
     prediction_time: str | None,
+    *,
+    spread_by: Sequence[str] = (),
 ) -> DataFrame:
     """The columns of `rows`, then the outputs of each context, in order of declaration.
 
@@ -65,7 +67,10 @@ def join_contexts(
       `known_at` never do. A row with a null key matches nothing (`count` is 0); a row without
       a prediction time has null in every output.
 
-    A static context is looked up by key. Raises ColumnMissing, TypeMismatch, ExpressionRefused,
+    A static context is looked up by key. `spread_by` names columns that tell rows apart: those
+    that can match nothing are spread over the tasks by them (by all, where none are named).
+
+    Raises ColumnMissing, TypeMismatch, ExpressionRefused,
     UsageError when an output has the name of a column, DuplicateKeys (see `join_lookup`).
     Only the check for duplicate keys runs a job.
     """
@@ -76,7 +81,7 @@ def join_contexts(
             Timeline(f"c{i}_", contexts[one], frames[one], place(one, contexts[one]))
             for i, one in enumerate(names)
         ]
-        joined = _join_timelines(joined, timelines, str(prediction_time))
+        joined = _join_timelines(joined, timelines, str(prediction_time), spread_by or rows.columns)
     for one, context in contexts.items():
         if context.static:
             joined = join_lookup(joined, context, frames[one], where=place(one, context))
@@ -102,6 +107,7 @@ class _Spine:
 
     columns: tuple[str, ...]
     keys: tuple[str, ...]
+    spread: tuple[str, ...]
 
     @property
     def renamed(self) -> list[str]:
@@ -115,28 +121,25 @@ class _Spine:
         kept = [col(name).alias(new) for name, new in zip(self.columns, self.renamed, strict=True)]
         keys = [col(name).alias(new) for name, new in zip(self.keys, self.key_columns, strict=True)]
         time = F.expr(micros(prediction_time)).alias("t")
-        timed = rows.select(*kept, *keys, time, F.lit(True).alias("is_row"))
-        return timed.withColumn("bucket", self._bucket(bucket, rows))
+        spread = F.xxhash64(*map(col, self.spread)) if self.spread else F.lit(0).cast("long")
+        timed = rows.select(*kept, *keys, time, F.lit(True).alias("is_row"), spread.alias("spread"))
+        return timed.withColumn("bucket", self._bucket(bucket)).drop("spread")
 
-    def _bucket(self, bucket: int, rows: DataFrame) -> Column:
-        """Rows that can match nothing are spread by their values: they share one (null) key."""
-        matches = reduce(
-            lambda left, right: left & right,
-            [F.col(name).isNotNull() for name in (*self.key_columns, "t")],
-        )
-        flat = [
-            new
-            for new, field in zip(self.renamed, rows.schema, strict=True)
-            if field.dataType.typeName() not in NESTED
-        ]
-        spread = F.xxhash64(*flat) if flat else F.lit(0).cast("long")
-        return F.when(matches, F.expr(floor_div("t", bucket))).otherwise(spread)
+    def _bucket(self, bucket: int) -> Column:
+        """Rows that can match nothing would all share one (null) key: they are spread instead."""
+        sortable = [F.col(name).isNotNull() for name in (*self.key_columns, "t")]
+        matches = reduce(lambda left, right: left & right, sortable)
+        return F.when(matches, F.expr(floor_div("t", bucket))).otherwise(F.col("spread"))
 
 
 def _join_timelines(
-    rows: DataFrame, timelines: Sequence[Timeline], prediction_time: str
+    rows: DataFrame,
+    timelines: Sequence[Timeline],
+    prediction_time: str,
+    spread_by: Sequence[str],
 ) -> DataFrame:
-    spine = _Spine(tuple(rows.columns), tuple(timelines[0].context.on))
+    spread = [name for name in spread_by if data_type(rows, name).typeName() not in NESTED]
+    spine = _Spine(tuple(rows.columns), tuple(timelines[0].context.on), tuple(spread))
     longest = max(timeline.lookback for timeline in timelines)
     bucket = _BUCKET_LOOKBACKS * longest
     lines = spine.frame(rows, prediction_time, bucket)

@@ -62,7 +62,7 @@ def feature_frame(
     check_columns(with_output_columns(rows, used, frames), keep, where="kept columns")
     _check_prefix(keep)
     near = _only_needed_days(rows, source.prediction_time, used, frames)
-    joined = join_contexts(rows, used, near, source.prediction_time)
+    joined = join_contexts(rows, used, near, source.prediction_time, spread_by=source.key)
     kinds = feature_kinds(joined, features)
     kept = [col(name).alias(name) for name in dict.fromkeys(keep)]
     return joined.select(*kept, *(_column(feature, kinds[feature.name]) for feature in features))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, WindowSpec
     from pyspark.sql.types import DataType
 
+#: A value that cannot be summed adds this to a count, out of reach of any number of rows.
+_UNSUMMABLE = 1 << 40
 _UNSORTABLE = frozenset({"map", "variant", "void", "interval"})
 
 
@@ -53,19 +55,20 @@ class Timeline:
 
     def running(self, window: WindowSpec) -> Iterator[Column]:
         """Window columns over the union of rows and context rows, sorted by `t`."""
+        upto = window.rangeBetween(Window.unboundedPreceding, Window.currentRow)
         if self.context.latest:
-            upto = window.rangeBetween(Window.unboundedPreceding, Window.currentRow)
             yield F.max(f"{self.prefix}latest").over(upto).alias(f"{self.prefix}latest")
-        for output, one in self.context.aggregates.items():
-            over = _micros(one.over)
+        for name in dict.fromkeys(name for name, _ in self._sums()):
+            yield F.sum(name).over(upto).alias(f"{name}_upto")
+        for name, over in dict.fromkeys(self._sums()):
+            before = window.rangeBetween(Window.unboundedPreceding, -over)
+            yield F.sum(name).over(before).alias(f"{name}_before_{over}")
+        for one in self.context.aggregates.values():
             if one.function in ("min", "max"):
-                reach = window.rangeBetween(1 - over, Window.currentRow)
+                inside = window.rangeBetween(1 - _micros(one.over), Window.currentRow)
                 extreme = F.min if one.function == "min" else F.max
-                yield extreme(self._input(one.column, "value")).over(reach).alias(self._out(output))
-                continue
-            for part in self._summed_parts(one):
-                summed = _within(self._input(one.column, part), window, over)
-                yield summed.alias(self._out(output, part))
+                found = extreme(self._input(one.column, "value")).over(inside)
+                yield found.alias(self._extreme(one))
 
     def outputs(self) -> Iterator[Column]:
         """The context's outputs from the window columns, in order of declaration."""
@@ -76,7 +79,7 @@ class Timeline:
             inside = newest.getField("known") > F.col("t") - F.lit(self.lookback)
             yield F.when(timed & inside, field).alias(output)
         for output, one in self.context.aggregates.items():
-            yield F.when(timed, self._aggregate(output, one)).alias(output)
+            yield F.when(timed, self._aggregate(one)).alias(output)
 
     @property
     def _latest_columns(self) -> list[str]:
@@ -87,8 +90,14 @@ class Timeline:
         names = list(dict.fromkeys(one.column for one in self.context.aggregates.values()))
         return f"{self.prefix}i{names.index(column)}_{part}"
 
-    def _out(self, output: str, part: str = "value") -> str:
-        return f"{self.prefix}o{list(self.context.aggregates).index(output)}_{part}"
+    def _extreme(self, one: Aggregate) -> str:
+        return f"{self._input(one.column, one.function)}_{_micros(one.over)}"
+
+    def _sums(self) -> Iterator[tuple[str, int]]:
+        """The input columns to sum, and over how long, for every aggregate in turn."""
+        for one in self.context.aggregates.values():
+            for part in self._summed_parts(one):
+                yield self._input(one.column, part), _micros(one.over)
 
     def _aggregate_inputs(self, column: str) -> Iterator[Column]:
         used = [one for one in self.context.aggregates.values() if one.column == column]
@@ -100,7 +109,7 @@ class Timeline:
         columns = {
             "count": value.isNotNull().cast("int"),
             "long": value.cast("long"),
-            "unsummable": (~is_summable(double)).cast("int"),
+            "tally": F.when(is_summable(double), 1).when(double.isNotNull(), 1 + _UNSUMMABLE),
             **{f"limb{i}": limb for i, limb in enumerate(limbs(double))},
         }
         for part in parts:
@@ -114,22 +123,29 @@ class Timeline:
             return []
         if data_type(self.frame, one.column).typeName() in INTEGERS:
             return ["count", "long"]
-        return ["count", "unsummable", *(f"limb{i}" for i in range(LIMBS))]
+        return ["tally", *(f"limb{i}" for i in range(LIMBS))]
 
-    def _aggregate(self, output: str, one: Aggregate) -> Column:
+    def _aggregate(self, one: Aggregate) -> Column:
         if one.function in ("min", "max"):
-            return F.col(self._out(output))
-        parts = {part: F.col(self._out(output, part)) for part in self._summed_parts(one)}
+            return F.col(self._extreme(one))
+        parts = {part: self._inside(one, part) for part in self._summed_parts(one)}
         if one.function == "count":
             return parts["count"]
         if "long" in parts:
-            summed = parts["long"]
+            count, summed = parts["count"], parts["long"]
         else:
+            count = parts["tally"].bitwiseAND(F.lit(_UNSUMMABLE - 1))
             exact = total([parts[f"limb{i}"] for i in range(LIMBS)])
-            summed = F.when(parts["unsummable"] > 0, F.lit(float("nan"))).otherwise(exact)
+            summed = F.when(parts["tally"] < _UNSUMMABLE, exact).otherwise(F.lit(float("nan")))
         if one.function == "avg":
-            summed = summed / parts["count"]
-        return F.when(parts["count"] > 0, summed)
+            summed = summed / count
+        return F.when(count > 0, summed)
+
+    def _inside(self, one: Aggregate, part: str) -> Column:
+        """The sum over ``(t - over, t]``: of longs exact, also when a running sum wraps around."""
+        name = self._input(one.column, part)
+        upto, before = F.col(f"{name}_upto"), F.col(f"{name}_before_{_micros(one.over)}")
+        return F.coalesce(upto, F.lit(0)) - F.coalesce(before, F.lit(0))
 
 
 def output_types(context: Context, frame: DataFrame, where: str) -> dict[str, DataType]:
@@ -185,14 +201,6 @@ def _without_nan(frame: DataFrame, column: str) -> Column:
     if data_type(frame, column).typeName() in FRACTIONS - {"decimal"}:
         return F.when(~F.isnan(value), value)
     return value
-
-
-def _within(column: str, window: WindowSpec, over: int) -> Column:
-    """The sum over ``(t - over, t]``: of longs exact, also when a running sum wraps around."""
-    first = Window.unboundedPreceding
-    upto = F.sum(column).over(window.rangeBetween(first, Window.currentRow))
-    before = F.sum(column).over(window.rangeBetween(first, -over))
-    return F.coalesce(upto, F.lit(0)) - F.coalesce(before, F.lit(0))
 
 
 def _micros(duration: timedelta | None) -> int:

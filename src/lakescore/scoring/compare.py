@@ -6,6 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+from pyspark.sql import functions as F
+
+from lakescore.config.base import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -26,20 +29,18 @@ def compare_frame(
     `df` holds the feature columns of the SQL stage. A prediction is the same double that the
     scorer gives in a model package.
     """
-    kept = list(keep)
-    schema = df.select(*(_quoted(name) for name in kept)).schema
+    kept, inputs = list(keep), list(preprocessor.input_columns)
+    schema = df.select(*map(quoted, kept)).schema
     for column in scorers:
         schema = schema.add(column, "double")
+    # By position: mapInArrow cannot take a column whose name has a dot or a backtick.
+    rows = df.select(*(F.col(quoted(name)).alias(f"k{i}") for i, name in enumerate(kept)), *inputs)
 
     def score_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             matrix = preprocessor.encode(batch)
             scores = [pa.array(scorer.predict(matrix)) for scorer in scorers.values()]
-            columns = [batch.column(name) for name in kept]
+            columns = batch.columns[: len(kept)]
             yield pa.RecordBatch.from_arrays([*columns, *scores], names=[*kept, *scorers])
 
-    return df.mapInArrow(score_partition, schema)
-
-
-def _quoted(name: str) -> str:
-    return f"`{name.replace('`', '``')}`"
+    return rows.mapInArrow(score_partition, schema)

@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,7 @@ from lakescore.hashing import folder_hashes, json_sha256
 from lakescore.matrix import Task
 from lakescore.models.base import Scorer
 from lakescore.models.storage import load_scorer, save_scorer
+from lakescore.version import code_version as installed_version
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,13 +36,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MANIFEST, PREPROCESSOR, SCORER = "package.json", "preprocessor.json", "scorer"
-
-
-def _code_version() -> str:
-    try:
-        return version("lakescore")
-    except PackageNotFoundError:  # shipped as source, not installed
-        return "unknown"
 
 
 @dataclass(frozen=True)
@@ -61,7 +54,7 @@ class ModelPackage:
     preprocessor: Preprocessor
     scorer: Scorer
     training: Mapping[str, Any] = field(default_factory=dict)
-    code_version: str = field(default_factory=_code_version)
+    code_version: str = field(default_factory=installed_version)
 
     @property
     def signature(self) -> dict[str, str]:

@@ -21,6 +21,9 @@ _FEATURES, _IS_VALIDATION = "_features", "_is_validation"
 #: With more levels than this and two or more workers, the native library crashes.
 _LEVELS_FOR_WORKERS = 56
 
+#: Fewer rows than this are not worth a worker, and a worker with no rows fails the fit.
+_ROWS_PER_WORKER = 10_000
+
 #: SynapseML collects the validation rows to the driver and sends them to every worker.
 _VALIDATION_ROWS = 200_000
 _BUCKETS = 1_000_000
@@ -31,7 +34,7 @@ def fit_synapse(
 ) -> FittedModel:
     """Fit with SynapseML, which must be loadable (see `choose_backend`)."""
     stop_after = patience(parameters, labels)
-    workers, reason = worker_count(data.train.sparkSession, data.schema)
+    workers, reason = worker_count(data.train.sparkSession, data.schema, labels.train.rows)
     rows = training_rows(data, labels, stop_after, workers)
     model = estimator(data, parameters, seed, stop_after, workers).fit(rows)
     text = best_rounds(model, parameters)
@@ -43,7 +46,7 @@ def fit_synapse(
     )
 
 
-def worker_count(spark: SparkSession, schema: MatrixSchema) -> tuple[int, str]:
+def worker_count(spark: SparkSession, schema: MatrixSchema, rows: int) -> tuple[int, str]:
     """How many LightGBM workers to train with, and why.
 
     One worker uses all cores of its machine, needs no network and cannot hang on a worker that
@@ -57,6 +60,9 @@ def worker_count(spark: SparkSession, schema: MatrixSchema) -> tuple[int, str]:
     context = spark.sparkContext
     if context.getConf().get("spark.dynamicAllocation.enabled", "false") == "true":
         return 1, "dynamic allocation may take workers away during a fit"
+    enough = max(1, rows // _ROWS_PER_WORKER)
+    if enough < context.defaultParallelism:
+        return enough, f"{rows} rows"
     return context.defaultParallelism, "the cores of the cluster"
 
 
