@@ -31,8 +31,8 @@ demo: setup ## Set up, then the main job on real data: ingest, train, promote, s
 test: setup lint ## Set up, then lint, types, layers and every test
 	@$(BIN)/python -m pytest
 
-test-fast: setup ## The tests that need no Spark and no browser, within a minute
-	@$(BIN)/python -m pytest -q -m "not spark and not browser and not slow"
+test-fast: setup ## The tests of the code alone: no Spark, no browser, within a minute
+	@$(BIN)/python -m pytest -q tests/unit tests/contract -m "not spark and not browser and not slow"
 
 test-compat: ## The small suite on Spark 3.3, Delta 2.3, pandas 1.5 and Python 3.10
 	@PYTHON=$(COMPAT_PYTHON) sh scripts/setup.sh compat; code=$$?; \

@@ -124,7 +124,7 @@ def test_results_are_ready_for_json() -> None:
 
 def test_names_and_the_gate_need_no_spark() -> None:
     code = (
-        "import sys, lakescore.evaluation.metrics, lakescore.evaluation.select;"
+        "import sys, lakescore.evaluation.metrics, lakescore.evaluation.gate;"
         "assert 'pyspark' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 #: A bucket of time is this many times the longest lookback, so that little is repeated.
-_BUCKET_LOOKBACKS = 8
+_BUCKET_LOOKBACKS = 32
 
 
 def join_as_of(

@@ -6,13 +6,11 @@ import sys
 
 from lakescore.errors import LakescoreError
 from lakescore.session.jars import cached_jars, ensure_jars, needed_jars
-from lakescore.session.java import find_java
 
 
 def main() -> int:
     """Check Java and fill the jar cache; say what stands in the way in one sentence."""
     try:
-        find_java()
         jars = needed_jars()
         if cached_jars(jars) is None:
             print(f"set-up: jars for Spark ({', '.join(jars.coordinates)}) ...", file=sys.stderr)

@@ -100,6 +100,8 @@ def _local_session(settings: Settings, app_name: str) -> SparkSession:
     given = [conf["spark.jars"]] if "spark.jars" in conf else []
     conf["spark.jars"] = ",".join([*map(str, jars), *given])
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    # LightGBM's threads otherwise spin while they wait, and starve whatever shares the cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if _jvm_is_up():
         _add_to_driver(jars)
     else:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from lakescore.config.settings import ScoringSettings
     from lakescore.config.workload import Context as ContextSpec
-    from lakescore.config.workload import Source
+    from lakescore.config.workload import Feature, Source
     from lakescore.scoring.arrow import BatchScorer
     from lakescore.scoring.package import ModelPackage
     from lakescore.workflows.scoring_model import ScoringModel
@@ -112,17 +112,29 @@ def _package_inputs(
     )
 
 
-def needed_columns(model: ScoringModel, source: Source, others: Sequence[str]) -> tuple[str, ...]:
-    """The source columns that predicting reads, beside its key: for the contract's checks."""
-    if model.package is None:
-        return tuple(dict.fromkeys(others))
+def columns_in_use(model: ScoringModel, others: Sequence[str]) -> tuple[str, ...] | None:
+    """The source columns that predicting reads, beside its key and `others`.
+
+    None where a model does not tell its inputs: then every column counts as in use.
+    """
+    if model.package is not None:
+        return feature_inputs(model.package.features, model.package.contexts, others)
+    if model.opened.inputs is None:
+        return None
+    return tuple(dict.fromkeys([*others, *model.opened.inputs]))
+
+
+def feature_inputs(
+    features: Sequence[Feature], contexts: Mapping[str, ContextSpec], others: Sequence[str]
+) -> tuple[str, ...]:
+    """`others`, then the source columns that the joins and the features read."""
     from lakescore.config.expressions import check_expression
 
-    outputs = {name for spec in model.package.contexts.values() for name in spec.outputs}
+    outputs = {name for spec in contexts.values() for name in spec.outputs}
     used = {
         column
-        for feature in model.package.features
+        for feature in features
         for column in check_expression(feature.expression, where=feature.name)
     }
-    joins = {column for spec in model.package.contexts.values() for column in spec.on}
+    joins = {column for spec in contexts.values() for column in spec.on}
     return tuple(dict.fromkeys([*others, *sorted((used | joins) - outputs)]))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lakescore.workflows.predict import Output, needed_columns, predict
+from lakescore.workflows.predict import Output, columns_in_use, predict
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -34,10 +34,14 @@ def scored_rows(spark: SparkSession, settings: Settings, plan: ScoringPlan) -> S
     landed = rows_since(
         spark, plan.pins.source, plan.after_version, table_id=plan.progress.source_id
     )
-    needed = needed_columns(plan.model, source, predictions.passthrough)
+    used = columns_in_use(plan.model, predictions.passthrough)
+    contexts = plan.model.contexts(plan.workload).values()
+    joined = {name for context in contexts for name in context.outputs}
+    needed = [name for name in used or predictions.passthrough if name not in joined]
     check_schema(landed, source, needed, where=str(plan.pins.source))
     read, out_of_scope = count_scope(landed, predictions.where)
-    judged = with_reasons(landed.where(in_scope(predictions.where)), source)
+    scoped = landed.where(in_scope(predictions.where))
+    judged = with_reasons(scoped, source, in_use=None if used is None else needed)
     return ScoredRows(
         _predicted(spark, settings.scoring, plan, judged, read - out_of_scope), read, out_of_scope
     )

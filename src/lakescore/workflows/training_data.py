@@ -10,6 +10,7 @@ from lakescore.config.base import quoted as _quoted
 from lakescore.config.workload import Label, RandomSplit, TimeSplit, Workload
 from lakescore.errors import EmptyTable, OneClassLabel, TypeMismatch, UsageError
 from lakescore.matrix import LABEL, SPLIT, Split, Task
+from lakescore.workflows.predict import feature_inputs
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -191,11 +192,24 @@ def valid_rows(spark: SparkSession, workload: Workload, pins: Pins) -> DataFrame
 
     source, split = workload.source, workload.split
     rows = pins.source.read(spark)
+    features = declared_features(workload, pins.source.schema)
+    used = feature_inputs(features, workload.context, _beside_features(workload))
     check_schema(rows, source, workload.report.segments, where=str(pins.source))
     if split is None:
         raise UsageError(f"workload '{workload.name}' has no split", where="split")
-    placed = with_reasons(rows, source).withColumn(SPLIT, split_column(split, source.key))
+    present = [name for name in used if name in rows.columns]
+    judged = with_reasons(rows, source, in_use=present)
+    placed = judged.withColumn(SPLIT, split_column(split, source.key))
     return placed.where(F.col(SPLIT).isNotNull())
+
+
+def _beside_features(workload: Workload) -> list[str]:
+    """What else of a row matters in training: segments, and a label in the row itself."""
+    from lakescore.config.expressions import check_expression
+
+    label = workload.label
+    own = check_expression(label.expression, where="label") if label and not label.table else ()
+    return [*workload.report.segments, *sorted(own)]
 
 
 def materialise(
