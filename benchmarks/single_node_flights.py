@@ -120,10 +120,9 @@ def with_origin_windows(flights: pd.DataFrame) -> pd.DataFrame:
 def fit(train: pd.DataFrame, validation: pd.DataFrame, rounds: int = 1000) -> lgb.Booster:
     columns = CATEGORICAL + NUMERIC
     train_set = lgb.Dataset(train[columns], train.late, categorical_feature=CATEGORICAL)
-    return lgb.train(
-        PARAMETERS, train_set, rounds, [lgb.Dataset(validation[columns], validation.late, train_set)],
-        callbacks=[lgb.early_stopping(50, verbose=False)],
-    )  # fmt: skip
+    held_out = train_set.create_valid(validation[columns], validation.late)
+    stop = lgb.early_stopping(50, verbose=False)
+    return lgb.train(PARAMETERS, train_set, rounds, [held_out], callbacks=[stop])
 
 
 def paired_bootstrap(rows: pd.DataFrame, replicates: int = 1000) -> dict[str, tuple[float, ...]]:

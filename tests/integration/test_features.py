@@ -123,6 +123,11 @@ def test_needed_intervals_reach_back_and_merge(spark):
     assert times.last == day(8, 23)
 
 
+def test_days_end_at_midnight_before_1970_too(spark):
+    rows = spark.sql("select timestamp'1969-12-31 23:59:59.999999' t")
+    assert prediction_times(rows, "t").days == (date(1969, 12, 31),)
+
+
 def test_a_stale_context_stops_the_run(spark):
     reports = spark.sql(
         "select * from values (timestamp'2020-01-03 00:00:00', 1), "

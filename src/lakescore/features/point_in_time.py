@@ -65,7 +65,7 @@ def join_contexts(
       reaches 2^78);
     - repeated context rows count as often as they are there; rows with a null key or a null
       `known_at` never do. A row with a null key matches nothing (`count` is 0); a row without
-      a prediction time has null in every output.
+      a prediction time has null in all of these.
 
     A static context is looked up by key. `spread_by` names columns that tell rows apart: those
     that can match nothing are spread over the tasks by them (by all, where none are named).
