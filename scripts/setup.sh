@@ -9,7 +9,8 @@ case "$environment" in
 esac
 
 version_of() { # a name on PATH can be a shim that fails: only what runs counts
-    "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true
+    answer=$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || answer=""
+    echo "$answer"
 }
 
 fits() {
@@ -24,8 +25,8 @@ else
     for version in $versions; do candidates="$candidates python$version"; done
     candidates="$candidates python3 python"
     for version in $versions; do
-        for path in "${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/python \
-            "$HOME/.local/share/uv/python/cpython-$version".*/bin/python"$version"; do
+        for path in "${PYENV_ROOT:-${HOME:-}/.pyenv}/versions/$version".*/bin/python \
+            "${HOME:-}/.local/share/uv/python/cpython-$version".*/bin/python"$version"; do
             [ -x "$path" ] && candidates="$candidates $path"
         done
     done

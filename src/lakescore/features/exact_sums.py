@@ -13,9 +13,11 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import TYPE_CHECKING
 
+import numpy as np
 from pyspark.sql import functions as F
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from pyspark.sql import Column
 
 _EXPONENTS = (16, -16, -48, -80)
@@ -42,6 +44,16 @@ def limbs(value: Column) -> list[Column]:
         digits.append(digit)
         rest = rest - digit.cast("double") * F.lit(2.0**exponent)
     return digits
+
+
+def digit_sums(values: npt.NDArray[np.float64]) -> list[int]:
+    """The sums of the digits of an array, as `limbs` cuts them; all below `LIMIT` in magnitude."""
+    rest, sums = values, []
+    for exponent in _EXPONENTS:
+        digits = np.trunc(rest * 2.0**-exponent)
+        sums.append(int(digits.astype(np.int64).sum()))
+        rest = rest - digits * 2.0**exponent
+    return sums
 
 
 def total(sums: Sequence[Column]) -> Column:

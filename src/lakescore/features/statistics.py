@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from lakescore.errors import EmptyTable
-from lakescore.features.exact_sums import LIMBS, is_summable, limbs, total
+from lakescore.features.exact_sums import LIMBS, LIMIT, digit_sums, total
 from lakescore.features.names import feature_column
 from lakescore.features.preprocessor import CategoricalFeature, NumericFeature
 from lakescore.features.resolve import check_columns, col, data_type
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    import pyarrow as pa
+    from pyspark.sql import DataFrame
 
-#: Features in one aggregate; more would outgrow the code that Spark compiles for it.
-_AT_ONCE = 100
 _PARTS = ("present", "infinite", "low", "high", "mean")
+_LIMBS = [f"limb{i}" for i in range(LIMBS)]
+#: What a batch tells of a feature: name and Spark type.
+_PARTIAL = {
+    "feature": "int",
+    "present": "long",
+    "infinite": "long",
+    "low": "double",
+    "high": "double",
+    "huge": "long",
+    "rough": "double",
+    **dict.fromkeys(_LIMBS, "long"),
+}
 
 
 def learn(
@@ -31,8 +42,8 @@ def learn(
     strings = [name for name in names if data_type(df, feature_column(name)).typeName() == "string"]
     numbers = [name for name in names if name not in set(strings)]
     learned: dict[str, NumericFeature | CategoricalFeature] = {}
-    for start in range(0, len(numbers), _AT_ONCE):
-        learned |= _learn_numbers(df, numbers[start : start + _AT_ONCE])
+    if numbers:
+        learned |= _learn_numbers(df, numbers)
     if strings:
         learned |= _learn_categories(df, strings, max_levels)
     _check_present(df, names, learned)
@@ -40,39 +51,53 @@ def learn(
 
 
 def _learn_numbers(df: DataFrame, names: Sequence[str]) -> dict[str, NumericFeature]:
-    """One pass: of every feature the finite values' mean, range and count, and the infinities."""
-    aggregates = [
-        one.alias(f"{i}_{part}") for i, name in enumerate(names) for part, one in _number(name)
+    """One pass: of every feature the finite values' mean, range and count, and the infinities.
+
+    Added up in numpy, batch by batch: as Spark expressions the exact sums of thirty features are
+    more code than Spark compiles.
+    """
+    doubles = [
+        col(feature_column(name)).cast("double").alias(f"n{i}") for i, name in enumerate(names)
     ]
-    summaries = [column for i in range(len(names)) for column in _summary(i)]
-    row = df.agg(*aggregates).select(*summaries).collect()[0]
-    return {
-        name: _numeric_feature(name, {part: row[f"{i}_{part}"] for part in _PARTS})
-        for i, name in enumerate(names)
-        if row[f"{i}_present"]
+    schema = ", ".join(f"{name} {kind}" for name, kind in _PARTIAL.items())
+    partials = df.select(*doubles).mapInArrow(_partials, schema)
+    added = [F.sum(part).alias(part) for part in ("present", "infinite", "huge", "rough", *_LIMBS)]
+    sums = partials.groupBy("feature").agg(
+        *added, F.min("low").alias("low"), F.max("high").alias("high")
+    )
+    exact = total([F.col(limb) for limb in _LIMBS])
+    mean = F.when(F.col("huge") == 0, exact).otherwise(F.col("rough")) / F.col("present")
+    rows = sums.withColumn("mean", mean).where("present > 0").select("feature", *_PARTS).collect()
+    found = {names[row["feature"]]: {part: row[part] for part in _PARTS} for row in rows}
+    return {name: _numeric_feature(name, parts) for name, parts in found.items()}
+
+
+def _partials(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """For each batch one row a feature: what `_PARTIAL` names."""
+    import pyarrow as pa
+
+    types = {"int": pa.int32(), "long": pa.int64(), "double": pa.float64()}
+    schema = pa.schema([(name, types[kind]) for name, kind in _PARTIAL.items()])
+    for batch in batches:
+        rows = [_partial(i, column) for i, column in enumerate(batch.columns)]
+        yield pa.RecordBatch.from_pylist(rows, schema=schema)
+
+
+def _partial(feature: int, column: pa.Array) -> dict[str, Any]:
+    values = column.to_numpy(zero_copy_only=False)
+    infinite = np.isinf(values)
+    finite = values[~infinite & ~np.isnan(values)]
+    summable = finite[np.abs(finite) < LIMIT]
+    found: dict[str, Any] = {
+        "feature": feature,
+        "present": len(finite),
+        "infinite": int(infinite.sum()),
+        "low": float(finite.min()) if len(finite) else None,
+        "high": float(finite.max()) if len(finite) else None,
+        "huge": len(finite) - len(summable),
+        "rough": float(finite.sum()),
     }
-
-
-def _number(name: str) -> list[tuple[str, Column]]:
-    value = col(feature_column(name)).cast("double")
-    infinite = F.abs(value) == F.lit(math.inf)
-    finite = F.when(~F.isnan(value) & ~infinite, value)
-    return [
-        ("present", F.count(finite)),
-        ("infinite", F.count(F.when(infinite, 1))),
-        ("low", F.min(finite)),
-        ("high", F.max(finite)),
-        ("huge", F.count(F.when(~is_summable(finite), 1))),
-        ("rough", F.avg(finite)),
-        *((f"limb{i}", F.sum(limb)) for i, limb in enumerate(limbs(finite))),
-    ]
-
-
-def _summary(index: int) -> list[Column]:
-    parts = {part: F.col(f"{index}_{part}") for part in ("present", "infinite", "low", "high")}
-    exact = total([F.col(f"{index}_limb{i}") for i in range(LIMBS)]) / parts["present"]
-    mean = F.when(F.col(f"{index}_huge") == 0, exact).otherwise(F.col(f"{index}_rough"))
-    return [column.alias(f"{index}_{part}") for part, column in {**parts, "mean": mean}.items()]
+    return found | dict(zip(_LIMBS, digit_sums(summable), strict=True))
 
 
 def _numeric_feature(name: str, parts: dict[str, Any]) -> NumericFeature:

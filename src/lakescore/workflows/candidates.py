@@ -88,4 +88,5 @@ def encode_snapshot(
         schema=preprocessor.matrix_schema,
         task=snapshot.task,
         train_rows=snapshot.splits[Split.TRAIN].rows,
+        scratch=f"{folder}-scratch",
     )

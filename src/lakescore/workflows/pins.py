@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
     from lakescore.config.workload import Context, Label, Source
     from lakescore.lake.tables import Lake
+
+_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -63,15 +66,15 @@ def pin_tables(
 
     Raises TableNotFound for the first table that is not there.
     """
-    pinned: dict[str, Snapshot] = {}
-
-    def pinned_once(name: str) -> Snapshot:
-        if name not in pinned:
-            pinned[name] = pin(spark, lake.table(name))
-        return pinned[name]
-
+    names = [source.table, *(context.table for context in contexts.values())]
+    labelled = label.table if label is not None else None
+    names = list(dict.fromkeys([*names, *([labelled] if labelled else [])]))
+    # Reading a table's log is mostly waiting: the tables are pinned side by side.
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        snapshots = pool.map(lambda name: pin(spark, lake.table(name)), names)
+        pinned = dict(zip(names, snapshots, strict=True))
     return Pins(
-        source=pinned_once(source.table),
-        contexts={name: pinned_once(context.table) for name, context in contexts.items()},
-        label=pinned_once(label.table) if label is not None and label.table is not None else None,
+        source=pinned[source.table],
+        contexts={name: pinned[context.table] for name, context in contexts.items()},
+        label=pinned[labelled] if labelled else None,
     )
