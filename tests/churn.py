@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,6 +103,13 @@ class Project:
     def result(self, output: str) -> dict[str, Any]:
         """The JSON that a command printed."""
         return json.loads(output)
+
+
+def copy_project(trained: Project, root: Path, settings: Settings) -> Project:
+    """A project that begins where `trained` stands; model files are read where they are."""
+    shutil.copytree(trained.root / "lake", root / "lake", dirs_exist_ok=True)
+    shutil.copyfile(trained.root / "mlflow.db", root / "mlflow.db")
+    return make_project(root, settings, trained.spark)
 
 
 def make_project(root: Path, settings: Settings, spark: SparkSession) -> Project:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lakescore.config.settings import LakeSettings, RegistrySettings, Settings, SparkSettings
-from tests.churn import Project, make_project
+from tests.churn import Project, copy_project, customers, make_project
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -73,3 +73,20 @@ def settings(tmp_path: Path) -> Settings:
 def project(tmp_path: Path, settings: Settings, spark: SparkSession) -> Project:
     """conf/, an own lake and registry, and the churn workload over no table yet."""
     return make_project(tmp_path, settings, spark)
+
+
+@pytest.fixture(scope="session")
+def trained_once(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Project:
+    """300 customers landed and a champion trained on them: once for the whole run."""
+    root = tmp_path_factory.mktemp("trained")
+    project = make_project(root, settings_under(root), spark)
+    project.land(customers(0, 300), "first")
+    assert project.run("train", "churn") == 0
+    assert project.aliases() == {"champion": "1", "challenger": "1"}
+    return project
+
+
+@pytest.fixture
+def trained(trained_once: Project, tmp_path: Path, settings: Settings) -> Project:
+    """A project of its own with 300 customers and a champion."""
+    return copy_project(trained_once, tmp_path, settings)

@@ -12,6 +12,17 @@ from pyspark.sql import functions as F
 from tests.churn import Project, customers
 
 
+def _refused(project: Project, capsys: pytest.CaptureFixture[str], *says: str) -> None:
+    """Scoring must fail with these words and change nothing."""
+    before = project.state()
+    capsys.readouterr()
+    assert project.run("score", "churn") == 1
+    message = capsys.readouterr().err
+    for words in says:
+        assert words in message
+    assert project.state() == before
+
+
 @pytest.fixture
 def expect(project: Project, capsys: pytest.CaptureFixture[str]) -> Callable[..., None]:
     """Run a command that must fail: these words, this exit code, and no change."""
@@ -95,22 +106,20 @@ def test_duplicate_keys_with_different_values_stop_training(project: Project, ex
     expect("train", "churn", code=1, says=("break the data contract", "duplicate key"))
 
 
-def test_unseen_category_nan_and_infinity_are_scored(project: Project, capsys) -> None:
-    project.land(customers(0, 200), "first")
-    assert project.run("train", "churn") == 0
+def test_unseen_category_nan_and_infinity_are_scored(trained: Project, capsys) -> None:
+    project = trained
     odd = customers(5000, 3)
     odd["plan"] = ["enterprise", "basic", "plus"]
     odd["spend"] = [10.0, float("nan"), float("inf")]
     project.land(odd, "odd")
     capsys.readouterr()
     assert project.run("score", "churn", "--json") == 0
-    assert project.result(capsys.readouterr().out)["counts"]["predicted"] == 203
+    assert project.result(capsys.readouterr().out)["counts"]["predicted"] == 303
     assert project.rows("churn_scores").where("id >= 5000 AND p_churn BETWEEN 0 AND 1").count() == 3
 
 
-def test_nan_is_quarantined_where_the_contract_says_so(project: Project, capsys) -> None:
-    project.land(customers(0, 200), "first")
-    assert project.run("train", "churn") == 0
+def test_nan_is_quarantined_where_the_contract_says_so(trained: Project, capsys) -> None:
+    project = trained
     project.write_workload(
         source={"table": "customers", "key": "id", "nan": "quarantine",
                 "max_quarantined": {"share": 1.0}}
@@ -192,21 +201,19 @@ def test_pickled_model_needs_trust(project: Project, expect) -> None:
     expect("score", "churn", code=2, says=("runs code", "trust: runs-code"))
 
 
-def test_source_that_changed_rows_is_refused_naming_the_commit(project: Project, expect) -> None:
-    project.land(customers(0, 200), "first")
-    assert project.run("train", "churn") == 0
+def test_source_that_changed_rows_is_refused_naming_the_commit(trained: Project, capsys) -> None:
+    project = trained
     assert project.run("score", "churn") == 0
     name = project.table("customers").sql_name
     project.spark.sql(f"UPDATE {name} SET spend = 0 WHERE id = 1")
-    expect("score", "churn", code=1, says=("UPDATE", "version 1"))
+    _refused(project, capsys, "UPDATE", "version 1")
 
 
-def test_predictions_table_of_someone_else_is_refused(project: Project, expect) -> None:
-    project.land(customers(0, 200), "first")
-    assert project.run("train", "churn") == 0
+def test_predictions_table_of_someone_else_is_refused(trained: Project, capsys) -> None:
+    project = trained
     theirs = project.root / "lake" / "churn_scores"
     project.spark.range(3).write.format("delta").save(str(theirs))
-    expect("score", "churn", code=1, says=("lakescore did not make it",))
+    _refused(project, capsys, "lakescore did not make it")
 
 
 _NO_TRAINING: dict[str, Any] = dict.fromkeys(("label", "features", "split", "candidates"))

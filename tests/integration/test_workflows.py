@@ -14,16 +14,6 @@ from lakescore.workflows.train import train
 from tests.churn import Project, customers
 
 
-@pytest.fixture
-def trained(project: Project, capsys: pytest.CaptureFixture[str]) -> Project:
-    """300 customers landed and a champion trained on them."""
-    project.land(customers(0, 300), "first")
-    assert project.run("train", "churn", "--json") == 0
-    result = project.result(capsys.readouterr().out)
-    assert result["status"] == "PROMOTED", result["details"]
-    return project
-
-
 def test_training_registers_promotes_and_reports(trained: Project) -> None:
     assert trained.aliases() == {"champion": "1", "challenger": "1"}
     (folder,) = (trained.root / "lake/_lakescore/runs/churn").iterdir()

@@ -197,7 +197,7 @@ def print_demo(results: Sequence[RunResult], settings: Settings, *, as_json: boo
         {
             "step": f"{result.workflow} {result.details.get('label', '')}".strip(),
             "status": result.status.value,
-            "rows": result.counts.get("predicted", result.counts.get("rows")),
+            "rows": _first_count(result, "predicted", "rows", "labelled"),
             "model": result.model_version,
             "seconds": round(result.seconds, 1),
         }
@@ -216,6 +216,10 @@ def print_demo(results: Sequence[RunResult], settings: Settings, *, as_json: boo
         "lakescore train arrival_delay        # a second workload, YAML only",
     ):
         console.print(f"  {command}", style="cyan")
+
+
+def _first_count(result: RunResult, *names: str) -> int | None:
+    return next((result.counts[name] for name in names if name in result.counts), None)
 
 
 def _demo_paths(results: Sequence[RunResult], settings: Settings) -> Iterable[tuple[str, str]]:
