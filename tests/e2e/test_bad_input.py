@@ -124,9 +124,9 @@ def test_nan_is_quarantined_where_the_contract_says_so(trained: Project, capsys)
         source={"table": "customers", "key": "id", "nan": "quarantine",
                 "max_quarantined": {"share": 1.0}}
     )  # fmt: skip
-    odd = customers(5000, 2)
-    odd["spend"] = [float("nan"), float("inf")]
-    project.land(odd, "odd")
+    odd = project.spark.createDataFrame(customers(5000, 2))
+    spend = F.expr("IF(id = 5000, double('NaN'), double('Infinity'))")
+    project.land(odd.withColumn("spend", spend), "odd")
     assert project.run("score", "churn") == 0
     refused = project.rows("churn_scores_quarantine").collect()
     assert [row["_reasons"] for row in refused] == [["spend is NaN or infinite"]] * 2

@@ -25,6 +25,12 @@ SparkFailure = type("SparkException", (Exception,), {"__module__": "pyspark.erro
             "the file file:/my lake/q.parquet is corrupt",
         ),
         (
+            "Lost task 1.0: org.apache.hadoop.fs.ChecksumException: Checksum error: "
+            "file:/lake/t/p.parquet at 0 exp: -1492780758 got: -255292129",
+            CorruptFile,
+            "the file file:/lake/t/p.parquet is corrupt",
+        ),
+        (
             "Caused by: java.io.FileNotFoundException: \nFile file:/t/p.parquet does not exist",
             CorruptFile,
             "p.parquet is named by the table but is not there",

@@ -15,6 +15,7 @@ _NOT_PARQUET = re.compile(
     rf"(?P<a>{_PATH}) is not a Parquet file"
     r"|Could not read footer for file:? (?:FileStatus\{path=)?(?P<b>[^\n;]+?)(?:;|\. Please|\n|$)"
     r"|Malformed ORC file (?P<c>[^\n]+?)(?:\. Invalid|\n|$)"
+    r"|ChecksumException: Checksum error: (?P<d>[^\n]+?) at \d+ exp"
 )
 _MISSING = re.compile(
     rf"File (?P<a>{_PATH}) (?:does not exist|referenced in the transaction log cannot be found)"
@@ -105,7 +106,7 @@ def _not_the_format(text: str, where: str) -> LakescoreError | None:
     if match is None:
         return None
     return CorruptFile(
-        f"the file {_file(match)} is corrupt: it has no readable footer",
+        f"the file {_file(match)} is corrupt: its content is not what was written",
         where=where,
         hint="restore the file from its source or a backup, then run again; nothing was committed",
     )
