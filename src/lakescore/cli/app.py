@@ -31,6 +31,7 @@ app = typer.Typer(
     help="Batch machine learning on a data lake: pin, train, promote, score exactly once.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rendering help with rich takes longer than everything else
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 log = logging.getLogger("lakescore.cli")
