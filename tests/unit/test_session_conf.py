@@ -37,6 +37,13 @@ def test_settings_of_the_environment_win_over_the_lean_ones(settings: Settings) 
     assert conf["spark.driver.extraJavaOptions"].endswith('log4j2.properties" -Da=b')
 
 
+def test_the_jvm_is_tuned_for_short_runs_unless_told_otherwise(settings: Settings) -> None:
+    lean = local_conf(with_spark(settings))["spark.driver.extraJavaOptions"]
+    assert "-XX:+UseParallelGC" in lean
+    told = {"spark.driver.extraJavaOptions": "-XX:+UseG1GC"}
+    assert "Parallel" not in local_conf(with_spark(settings, conf=told))[next(iter(told))]
+
+
 def test_warehouse_lies_in_the_lake(settings: Settings, tmp_path: Path) -> None:
     expected = tmp_path / "lake" / "_lakescore" / "warehouse"
     assert local_conf(settings)["spark.sql.warehouse.dir"] == str(expected)

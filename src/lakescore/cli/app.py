@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lakescore.cli.options import (
+    DEFAULT_ENV,
     AsJson,
     Conf,
     Env,
@@ -17,10 +17,11 @@ from lakescore.cli.options import (
     LogFormat,
     Name,
     OptionalName,
+    Project,
     Select,
     Set,
-    default_env,
     open_project,
+    with_project,
 )
 
 if TYPE_CHECKING:
@@ -34,9 +35,6 @@ app = typer.Typer(
     rich_markup_mode=None,  # rendering help with rich takes longer than everything else
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-log = logging.getLogger("lakescore.cli")
-
-_ENV = default_env()
 
 #: Click's root of usage errors; typer brings its own copy of click from 0.27 on.
 _CommandLineError: Any = next(
@@ -89,7 +87,7 @@ def demo(
     replay_december: Annotated[
         bool, typer.Option("--replay-december", help="Land and score all 31 days one by one.")
     ] = False,
-    env: Env = _ENV,
+    env: Env = DEFAULT_ENV,
     conf: Conf = None,
     overrides: Set = None,
     log_format: Log = LogFormat.TEXT,
@@ -113,7 +111,7 @@ def init(
     source: Annotated[Path, typer.Option("--from", help="CSV, JSON, Parquet or ORC file.")],
     label: Annotated[str, typer.Option(help="Column to predict.")],
     key: Annotated[list[str], typer.Option(help="Column that identifies a row; repeat for more.")],
-    env: Env = _ENV,
+    env: Env = DEFAULT_ENV,
     conf: Conf = None,
     overrides: Set = None,
     log_format: Log = LogFormat.TEXT,
@@ -139,7 +137,7 @@ def init(
 
 @app.command()
 def doctor(
-    env: Env = _ENV,
+    env: Env = DEFAULT_ENV,
     conf: Conf = None,
     overrides: Set = None,
     log_format: Log = LogFormat.TEXT,
@@ -153,23 +151,20 @@ def doctor(
 
 
 @app.command()
+@with_project
 def validate(
+    project: Project,
     name: OptionalName = None,
     select: Select = None,
     against_lake: Annotated[
         bool, typer.Option("--against-lake", help="Resolve every expression in the real tables.")
     ] = False,
-    env: Env = _ENV,
-    conf: Conf = None,
-    overrides: Set = None,
-    log_format: Log = LogFormat.TEXT,
     as_json: AsJson = False,
 ) -> None:
     """Check workload files; without Spark unless --against-lake."""
     from lakescore.cli.output import print_validated
     from lakescore.workflows.validate import check_parameters, validate_against_lake
 
-    project = open_project(env, conf, overrides, log_format)
     workloads = project.workloads(name, select)
     for workload in workloads:
         check_parameters(workload)
@@ -181,25 +176,20 @@ def validate(
 
 
 @app.command()
-def plan(
-    name: Name,
-    env: Env = _ENV,
-    conf: Conf = None,
-    overrides: Set = None,
-    log_format: Log = LogFormat.TEXT,
-    as_json: AsJson = False,
-) -> None:
+@with_project
+def plan(project: Project, name: Name, as_json: AsJson = False) -> None:
     """What the next `score` would read, with which model, into which commit. Changes nothing."""
     from lakescore.cli.output import print_plan
     from lakescore.workflows.plan import plan_scoring
 
-    project = open_project(env, conf, overrides, log_format)
     workload = project.workload(name)
     print_plan(plan_scoring(project.spark("plan"), project.settings, workload), as_json=as_json)
 
 
 @app.command()
+@with_project
 def ingest(
+    project: Project,
     table: Annotated[str, typer.Argument(help="Target table, like bronze.customers.")],
     source: Annotated[
         str, typer.Option("--from", help="Files (a path or glob), or hive:db.table.")
@@ -207,24 +197,21 @@ def ingest(
     file_format: Annotated[
         str | None, typer.Option("--format", help="csv, json, parquet or orc; else by the ending.")
     ] = None,
-    env: Env = _ENV,
-    conf: Conf = None,
-    overrides: Set = None,
-    log_format: Log = LogFormat.TEXT,
     as_json: AsJson = False,
 ) -> None:
     """Copy new files or partitions into a Delta table, each exactly once."""
     from lakescore.cli.output import print_result
     from lakescore.workflows.ingest import ingest as workflow
 
-    project = open_project(env, conf, overrides, log_format)
     spark = project.spark("ingest")
     result = workflow(spark, project.settings, table=table, source=source, file_format=file_format)
     print_result(result, as_json=as_json)
 
 
 @app.command()
+@with_project
 def train(
+    project: Project,
     name: Name,
     sample: Annotated[
         float | None,
@@ -236,17 +223,12 @@ def train(
     require_promotion: Annotated[
         bool, typer.Option("--require-promotion", help="Exit 1 when the gate says no.")
     ] = False,
-    env: Env = _ENV,
-    conf: Conf = None,
-    overrides: Set = None,
-    log_format: Log = LogFormat.TEXT,
     as_json: AsJson = False,
 ) -> int:
     """Train the candidates, register the best as challenger, and promote it if it passes."""
     from lakescore.cli.output import print_result
     from lakescore.workflows.train import train as workflow
 
-    project = open_project(env, conf, overrides, log_format)
     workload = project.workload(name)
     result = workflow(
         project.spark(f"train {name}"),
@@ -259,7 +241,9 @@ def train(
 
 
 @app.command()
+@with_project
 def promote(
+    project: Project,
     name: Name,
     version: Annotated[
         str | None, typer.Option(help="Model version; the challenger when absent.")
@@ -267,17 +251,12 @@ def promote(
     require_promotion: Annotated[
         bool, typer.Option("--require-promotion", help="Exit 1 when the gate says no.")
     ] = False,
-    env: Env = _ENV,
-    conf: Conf = None,
-    overrides: Set = None,
-    log_format: Log = LogFormat.TEXT,
     as_json: AsJson = False,
 ) -> int:
     """Run the gate on a registered model and, if it passes, move the champion alias."""
     from lakescore.cli.output import print_result
     from lakescore.workflows.promote import promote as workflow
 
-    project = open_project(env, conf, overrides, log_format)
     workload = project.workload(name)
     spark = project.spark(f"promote {name}")
     result = workflow(spark, project.settings, workload, version=version)
@@ -285,56 +264,36 @@ def promote(
 
 
 @app.command()
-def rollback(
-    name: Name,
-    env: Env = _ENV,
-    conf: Conf = None,
-    overrides: Set = None,
-    log_format: Log = LogFormat.TEXT,
-    as_json: AsJson = False,
-) -> None:
+@with_project
+def rollback(project: Project, name: Name, as_json: AsJson = False) -> None:
     """Move the champion alias back to the version before."""
     from lakescore.cli.output import print_result
     from lakescore.workflows.rollback import rollback as workflow
 
-    project = open_project(env, conf, overrides, log_format)
     print_result(workflow(project.settings, project.workload(name)), as_json=as_json)
 
 
 @app.command()
+@with_project
 def score(
-    name: OptionalName = None,
-    select: Select = None,
-    env: Env = _ENV,
-    conf: Conf = None,
-    overrides: Set = None,
-    log_format: Log = LogFormat.TEXT,
-    as_json: AsJson = False,
+    project: Project, name: OptionalName = None, select: Select = None, as_json: AsJson = False
 ) -> int:
     """Score what has landed and is not yet scored, each row exactly once."""
     from lakescore.cli.fleet import score_each
     from lakescore.errors import UsageError
 
-    project = open_project(env, conf, overrides, log_format)
     if name is None and select is None:
         raise UsageError("name a workload, or several with --select", hint="lakescore status")
     return score_each(project, project.workloads(name, select), as_json=as_json)
 
 
 @app.command()
-def adopt(
-    name: Name,
-    env: Env = _ENV,
-    conf: Conf = None,
-    overrides: Set = None,
-    log_format: Log = LogFormat.TEXT,
-    as_json: AsJson = False,
-) -> None:
+@with_project
+def adopt(project: Project, name: Name, as_json: AsJson = False) -> None:
     """Register a model that exists without retraining it, after showing parity on real rows."""
     from lakescore.cli.output import print_result
     from lakescore.workflows.adopt import adopt as workflow
 
-    project = open_project(env, conf, overrides, log_format)
     workload = project.workload(name)
     print_result(
         workflow(project.spark(f"adopt {name}"), project.settings, workload), as_json=as_json
@@ -342,77 +301,58 @@ def adopt(
 
 
 @app.command()
+@with_project
 def status(
-    name: OptionalName = None,
-    select: Select = None,
-    env: Env = _ENV,
-    conf: Conf = None,
-    overrides: Set = None,
-    log_format: Log = LogFormat.TEXT,
-    as_json: AsJson = False,
+    project: Project, name: OptionalName = None, select: Select = None, as_json: AsJson = False
 ) -> None:
     """One line a workload: last run, rows, model version, age of the source."""
     from lakescore.cli.output import print_status
     from lakescore.workflows.status import status as workflow
 
-    project = open_project(env, conf, overrides, log_format)
     workloads = project.workloads(name, select)
     print_status(workflow(project.spark("status"), project.settings, workloads), as_json=as_json)
 
 
 @app.command()
-def history(
-    name: Name,
-    env: Env = _ENV,
-    conf: Conf = None,
-    overrides: Set = None,
-    log_format: Log = LogFormat.TEXT,
-    as_json: AsJson = False,
-) -> None:
+@with_project
+def history(project: Project, name: Name, as_json: AsJson = False) -> None:
     """The runs of a workload, newest first."""
     from lakescore.cli.output import print_history
     from lakescore.workflows.run_result import read_results
 
-    project = open_project(env, conf, overrides, log_format)
     results = read_results(project.settings.runs, project.workload(name).name)
     print_history(list(reversed(results)), as_json=as_json)
 
 
 @app.command()
+@with_project
 def report(
+    project: Project,
     name: Name,
     run_id: Annotated[
         str | None, typer.Option("--run", help="A run; the newest otherwise.")
     ] = None,
-    env: Env = _ENV,
-    conf: Conf = None,
-    overrides: Set = None,
-    log_format: Log = LogFormat.TEXT,
     as_json: AsJson = False,
 ) -> None:
     """Print where the report of a run is (or the report itself as JSON)."""
     from lakescore.workflows.reports import find_report
 
-    project = open_project(env, conf, overrides, log_format)
     found = find_report(project.settings.runs, project.workload(name).name, run_id)
     typer.echo(found.with_suffix(".json").read_text(encoding="utf-8") if as_json else str(found))
 
 
 @app.command()
+@with_project
 def preview(
+    project: Project,
     name: Name,
     rows: Annotated[int, typer.Option(min=1, max=200)] = 20,
-    env: Env = _ENV,
-    conf: Conf = None,
-    overrides: Set = None,
-    log_format: Log = LogFormat.TEXT,
     as_json: AsJson = False,
 ) -> None:
     """Encoded rows beside their source columns, as a model sees them."""
     from lakescore.cli.output import print_rows
     from lakescore.workflows.preview import preview as workflow
 
-    project = open_project(env, conf, overrides, log_format)
     workload = project.workload(name)
     spark = project.spark("preview")
     print_rows(workflow(spark, project.settings, workload, rows=rows), as_json=as_json)

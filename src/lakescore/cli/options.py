@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -44,6 +46,14 @@ Log = Annotated[LogFormat, typer.Option("--log-format", help="Progress on stderr
 AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
 
 
+def default_env() -> str:
+    """Databricks clusters say so in their environment; anything else is local unless told."""
+    return "databricks" if "DATABRICKS_RUNTIME_VERSION" in os.environ else "local"
+
+
+DEFAULT_ENV = default_env()
+
+
 @dataclass(frozen=True)
 class Project:
     """The configuration that one command works with, and the session it starts at need."""
@@ -74,14 +84,17 @@ class Project:
 
 
 def open_project(
-    env: str, conf: Path | None, overrides: Sequence[str] | None, log: LogFormat
+    env: Env = DEFAULT_ENV,
+    conf: Conf = None,
+    overrides: Set = None,
+    log_format: Log = LogFormat.TEXT,
 ) -> Project:
     """Read the environment and set up logging. Starts nothing."""
     from lakescore.cli.logs import start_logging
     from lakescore.cli.output import hide_secrets
     from lakescore.config.loader import find_conf, load_settings, split_overrides
 
-    start_logging(log.value)
+    start_logging(log_format.value)
     for_settings, for_workload = split_overrides(overrides or ())
     folder = find_conf(conf)
     settings = load_settings(folder, env, for_settings)
@@ -89,6 +102,21 @@ def open_project(
     return Project(folder, settings, for_workload)
 
 
-def default_env() -> str:
-    """Databricks clusters say so in their environment; anything else is local unless told."""
-    return "databricks" if "DATABRICKS_RUNTIME_VERSION" in os.environ else "local"
+def with_project(command: Callable[..., int | None]) -> Callable[..., int | None]:
+    """A command whose first parameter, the project, is opened by the options of `open_project`.
+
+    They stand before its last parameter, `as_json`.
+    """
+    shared = signature(open_project, eval_str=True).parameters
+    _, *before, last = signature(command, eval_str=True).parameters.values()
+
+    @wraps(command)
+    def opened(**given: Any) -> int | None:
+        project = open_project(**{name: given.pop(name) for name in shared})
+        return command(project, **given)
+
+    keywords = [
+        one.replace(kind=Parameter.KEYWORD_ONLY) for one in (*before, *shared.values(), last)
+    ]
+    opened.__signature__ = Signature(keywords)  # type: ignore[attr-defined]
+    return opened

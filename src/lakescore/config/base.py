@@ -142,5 +142,5 @@ PATTERN_WORDS = {
 
 
 def quoted(column: str) -> str:
-    """A column's name as SQL: in backticks, doubled inside."""
+    """A name for SQL text and `F.col`: in backticks, so that dots are part of the name."""
     return "`" + column.replace("`", "``") + "`"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from datetime import date
 
+from lakescore.config.base import quoted
 from lakescore.config.yaml_tree import resolve
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
@@ -53,7 +54,7 @@ def scalar(text: str) -> str:
 def _split(time_column: str | None, days: tuple[date, date, date] | None) -> list[str]:
     if time_column is None or days is None:
         return ["split: random"]
-    column = time_column if time_column.isidentifier() else f"`{time_column.replace('`', '``')}`"
+    column = time_column if time_column.isidentifier() else quoted(time_column)
     names = ("train_until", "validation_until", "test_until")
     return [
         "split:",

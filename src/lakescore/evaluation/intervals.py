@@ -26,7 +26,7 @@ from pyspark.sql import functions as F
 from lakescore.errors import LakescoreError, did_you_mean
 from lakescore.evaluation.resampling import resample
 from lakescore.evaluation.results import ALL_ROWS, Evaluation
-from lakescore.evaluation.scored_rows import LABEL, ScoredRows, quoted, require_columns
+from lakescore.evaluation.scored_rows import LABEL, ScoredRows, exact_column, require_columns
 from lakescore.evaluation.weighted_metrics import BinaryStatistic, RegressionStatistic, Statistic
 from lakescore.matrix import Task
 
@@ -149,7 +149,7 @@ def bootstrap(
         scores=evaluation.scores,
         by=evaluation.by,
         splits=[split] if evaluation.by else [],
-        keep={"key": F.xxhash64(*[quoted(name) for name in key])},
+        keep={"key": F.xxhash64(*[exact_column(name) for name in key])},
     )
     statistic = _statistic(evaluation, split)
     found = resample(

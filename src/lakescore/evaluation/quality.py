@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType, FloatType, NumericType
 
-from lakescore.evaluation.scored_rows import quoted, require_columns
+from lakescore.evaluation.scored_rows import exact_column, require_columns
 from lakescore.evaluation.top_values import TopValues, top_values
 
 if TYPE_CHECKING:
@@ -62,12 +62,12 @@ def summarize_features(
     types = {field.name: field.dataType for field in df.schema.fields}
     numeric = {name for name in features if isinstance(types[name], NumericType)}
     others = [name for name in features if name not in numeric]
-    split = quoted(by).cast("string")
+    split = exact_column(by).cast("string")
     rows = df.where(split.isNotNull())
     aggregates = [F.count(F.lit(1)).alias("rows")]
     for position, name in enumerate(features):
         may_be_nan = isinstance(types[name], (DoubleType, FloatType))
-        aggregates += _aggregates(position, quoted(name), name in numeric, may_be_nan)
+        aggregates += _aggregates(position, exact_column(name), name in numeric, may_be_nan)
     parts = {
         row["split"]: row.asDict()
         for row in rows.groupBy(split.alias("split")).agg(*aggregates).collect()

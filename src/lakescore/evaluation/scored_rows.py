@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
+from lakescore.config.base import quoted
 from lakescore.errors import (
     ColumnMissing,
     EmptyTable,
@@ -39,9 +40,9 @@ def require_columns(df: DataFrame, names: Sequence[str], what: str) -> None:
             )
 
 
-def quoted(name: str) -> Column:
+def exact_column(name: str) -> Column:
     """The column of this very name, dots and backticks included."""
-    return F.col(f"`{name.replace('`', '``')}`")
+    return F.col(quoted(name))
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,11 @@ class ScoredRows:
         """Rows of `splits` (default: any); `keep` adds columns. Raises ColumnMissing."""
         named = [label, *scores.values(), *([] if by is None else [by])]
         require_columns(df, named, "the evaluation")
-        split = F.lit(ALL_ROWS) if by is None else quoted(by).cast("string")
-        columns = {LABEL: quoted(label).cast("double"), SPLIT: split, **(keep or {})}
+        split = F.lit(ALL_ROWS) if by is None else exact_column(by).cast("string")
+        columns = {LABEL: exact_column(label).cast("double"), SPLIT: split, **(keep or {})}
         for position, name in enumerate(scores.values()):
             # Adding zero makes -0.0 and 0.0 the same score.
-            columns[score_column(position)] = quoted(name).cast("double") + F.lit(0.0)
+            columns[score_column(position)] = exact_column(name).cast("double") + F.lit(0.0)
         frame = df.select(*[column.alias(name) for name, column in columns.items()])
         wanted = F.col(SPLIT).isin(list(splits)) if splits else F.col(SPLIT).isNotNull()
         return cls(frame.where(wanted), task, tuple(scores), tuple(splits))

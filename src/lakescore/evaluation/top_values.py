@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from lakescore.evaluation.scored_rows import quoted
+from lakescore.evaluation.scored_rows import exact_column
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -28,7 +28,7 @@ class TopValues:
 
 def as_text(name: str) -> Column:
     """The column as text, null as `MISSING`."""
-    return F.coalesce(quoted(name).cast("string"), F.lit(MISSING))
+    return F.coalesce(exact_column(name).cast("string"), F.lit(MISSING))
 
 
 def top_values(

@@ -57,13 +57,14 @@ def feature_frame(
     Raises what `resolve_features` does, ColumnMissing for a `keep` column that is not there,
     UsageError for one that starts with the feature prefix, and DuplicateKeys.
     """
-    resolve_features(rows, source=source, contexts=contexts, frames=frames, features=features)
+    kinds = resolve_features(
+        rows, source=source, contexts=contexts, frames=frames, features=features
+    )
     used = _used_contexts(contexts, features, keep)
     check_columns(with_output_columns(rows, used, frames), keep, where="kept columns")
     _check_prefix(keep)
     near = _only_needed_days(rows, source.prediction_time, used, frames)
     joined = join_contexts(rows, used, near, source.prediction_time, spread_by=source.key)
-    kinds = feature_kinds(joined, features)
     kept = [col(name).alias(name) for name in dict.fromkeys(keep)]
     return joined.select(*kept, *(_column(feature, kinds[feature.name]) for feature in features))
 
@@ -82,11 +83,7 @@ def resolve_features(
     ExpressionRefused (with Spark's own words) and TypeMismatch, for contexts and features.
     """
     check_contexts(rows, contexts, frames, source.prediction_time)
-    return feature_kinds(with_output_columns(rows, contexts, frames), features)
-
-
-def feature_kinds(joined: DataFrame, features: Sequence[Feature]) -> dict[str, Kind]:
-    """Feature -> its kind, over a frame that has the context outputs already."""
+    joined = with_output_columns(rows, contexts, frames)
     expressions = {_where(feature): feature.expression for feature in features}
     types = expression_types(joined, expressions)
     return {feature.name: _kind(feature, types[_where(feature)]) for feature in features}

@@ -9,7 +9,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
-from lakescore.lake.schemas import quote
+from lakescore.config.base import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -24,7 +24,7 @@ _JSON_OPTIONS = {
 def row_json(df: DataFrame, columns: Sequence[str]) -> Column:
     """A JSON object of the columns, in their order; maps become entries sorted by key."""
     types = {field.name.lower(): field.dataType for field in df.schema}
-    values = [_canonical(F.col(quote(name)), types[name.lower()]).alias(name) for name in columns]
+    values = [_canonical(F.col(quoted(name)), types[name.lower()]).alias(name) for name in columns]
     return F.to_json(F.struct(*values), _JSON_OPTIONS)
 
 

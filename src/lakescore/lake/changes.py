@@ -14,9 +14,9 @@ from urllib.parse import unquote
 
 from pyspark.sql import functions as F
 
+from lakescore.config.base import quoted
 from lakescore.errors import SourceChanged
 from lakescore.lake.history import TableCommit, commits_between
-from lakescore.lake.schemas import quote
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -59,7 +59,7 @@ def rows_since(
     rows = _from_change_feed(spark, snapshot, after_version, commits)
     if rows is None:
         rows = _from_added_files(spark, snapshot, after_version, commits)
-    return rows.select(*(F.col(quote(name)) for name in snapshot.schema.names))
+    return rows.select(*(F.col(quoted(name)) for name in snapshot.schema.names))
 
 
 def _refuse_recreated(snapshot: Snapshot, after_version: int, table_id: str | None) -> None:

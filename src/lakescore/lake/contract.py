@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Column, Window
 from pyspark.sql import functions as F
 
+from lakescore.config.base import quoted
 from lakescore.config.workload import QuarantineBounds, Source
 from lakescore.errors import ColumnMissing, ContractViolated, TypeMismatch, did_you_mean
 from lakescore.lake.canonical import row_hash, row_json
-from lakescore.lake.schemas import INGEST, quote
+from lakescore.lake.schemas import INGEST
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -42,7 +43,7 @@ def check_schema(
     _check_present(df, [*source.key, *declared, *times, *needed], where)
     _check_key_types(df, source.key, where)
     for name in times:
-        _check_kind(df, quote(name), ("timestamp", "timestamp_ntz", "date"), f"'{name}'", where)
+        _check_kind(df, quoted(name), ("timestamp", "timestamp_ntz", "date"), f"'{name}'", where)
     if source.prediction_time is not None:
         kinds = ("timestamp", "timestamp_ntz", "date")
         _check_kind(df, source.prediction_time, kinds, "source.prediction_time", where)
@@ -148,7 +149,9 @@ def _check_key_types(df: DataFrame, key: Iterable[str], where: str) -> None:
     nested = [
         f"'{name}' is {text}"
         for name in key
-        if (text := _type_of(df, quote(name)).simpleString()).startswith(("array", "map", "struct"))
+        if (text := _type_of(df, quoted(name)).simpleString()).startswith(
+            ("array", "map", "struct")
+        )
     ]
     if nested:
         raise TypeMismatch(
@@ -199,7 +202,7 @@ def _type_of(df: DataFrame, sql: str) -> DataType:
 def _reasons(rows: DataFrame, source: Source, used: Sequence[str]) -> Column:
     """array<string>: what is wrong with a row taken by itself."""
     found = [
-        F.when(F.col(quote(name)).isNull(), F.lit(f"key {name} is null")) for name in source.key
+        F.when(F.col(quoted(name)).isNull(), F.lit(f"key {name} is null")) for name in source.key
     ]
     if source.prediction_time is not None:
         undated = F.expr(source.prediction_time).isNull()
@@ -222,14 +225,14 @@ def _floats(rows: DataFrame, used: Sequence[str]) -> list[str]:
 
 
 def _not_finite(name: str) -> Column:
-    value = F.col(quote(name)).cast("double")
+    value = F.col(quoted(name)).cast("double")
     infinite = F.abs(value) == F.lit(float("inf"))
     return F.when(F.isnan(value) | infinite, F.lit(f"{name} is NaN or infinite"))
 
 
 def _has_duplicates(rows: DataFrame, key: Sequence[str]) -> bool:
     """Whether a key that has no null stands more than once."""
-    names = [quote(name) for name in key]
+    names = [quoted(name) for name in key]
     counted = rows.select(*names).dropna("any").groupBy(*names).count()
     return bool(counted.where("count > 1").limit(1).count() > 0)
 
@@ -239,9 +242,9 @@ def _collapse_copies(checked: DataFrame, key: Sequence[str], content: Column) ->
 
     One shuffle, by key. Rows without a key go by their content, so that they spread.
     """
-    anonymous = F.greatest(*(F.col(quote(name)).isNull() for name in key), F.lit(False))
+    anonymous = F.greatest(*(F.col(quoted(name)).isNull() for name in key), F.lit(False))
     keyed = checked.withColumn(ROW_HASH, content)
-    groups = [F.col(quote(name)) for name in key]
+    groups = [F.col(quoted(name)) for name in key]
     spread = F.when(anonymous, F.col(ROW_HASH))
     by_content = Window.partitionBy(*groups, spread).orderBy(ROW_HASH)
     whole = by_content.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from lakescore.config.base import quoted
 from lakescore.errors import ForeignTable
-from lakescore.lake.schemas import columns_ddl, quote, string_literal
+from lakescore.lake.schemas import columns_ddl, string_literal
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -47,7 +48,7 @@ def create_table(
     listed = ", ".join(
         f"{string_literal(name)} = {string_literal(value)}" for name, value in declared.items()
     )
-    partitioned = ", ".join(quote(name) for name in partition_by)
+    partitioned = ", ".join(quoted(name) for name in partition_by)
     statement = (
         f"CREATE TABLE IF NOT EXISTS {table.sql_name} ({columns_ddl(schema)}) USING DELTA "
         + (f"PARTITIONED BY ({partitioned}) " if partition_by else "")

@@ -11,9 +11,9 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 from pyspark.sql.utils import AnalysisException
 
+from lakescore.config.base import quoted
 from lakescore.errors import SourceChanged, TableNotFound
 from lakescore.lake.copies import Batch, Copy, IngestOutcome, ingest, with_origin
-from lakescore.lake.schemas import quote
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -69,7 +69,7 @@ def _source_table(spark: SparkSession, source: str) -> DataFrame:
 
 
 def _sql_name(source: str) -> str:
-    return ".".join(quote(part) for part in source.split("."))
+    return ".".join(quoted(part) for part in source.split("."))
 
 
 def _partition_columns(spark: SparkSession, source: str) -> list[str]:
@@ -84,7 +84,8 @@ def _partition_token(columns: Sequence[str]) -> Column:
     """A row's partition as text, `day=2013-01-01/hour=5`, from its typed values."""
     steps = [
         F.concat(
-            F.lit(f"{name}="), F.coalesce(F.col(quote(name)).cast("string"), F.lit(_NULL_PARTITION))
+            F.lit(f"{name}="),
+            F.coalesce(F.col(quoted(name)).cast("string"), F.lit(_NULL_PARTITION)),
         )
         for name in columns
     ]
@@ -100,8 +101,8 @@ def _partitions(
         return []
     values = [tuple(_value(step) for step in spec.split("/")) for spec in specs]
     types = {field.name: field.dataType for field in rows.schema}
-    listed = spark.createDataFrame(values, ", ".join(f"{quote(name)} string" for name in columns))
-    typed = listed.select(*(F.col(quote(c)).cast(types[c]).alias(c) for c in columns))
+    listed = spark.createDataFrame(values, ", ".join(f"{quoted(name)} string" for name in columns))
+    typed = listed.select(*(F.col(quoted(c)).cast(types[c]).alias(c) for c in columns))
     return [
         row["token"] for row in typed.select(_partition_token(columns).alias("token")).collect()
     ]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
+from lakescore.config.base import quoted
 from lakescore.config.workload import LINEAGE_COLUMNS
-from lakescore.lake.schemas import quote
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -48,7 +48,7 @@ def with_lineage(rows: DataFrame, workload: str, plan: CommitPlan) -> DataFrame:
         "_source_version": F.lit(plan.source_version).cast("bigint"),
         "_scored_at": F.lit(datetime.now(timezone.utc)).cast("timestamp"),
     }
-    own = [F.col(quote(name)) for name in rows.columns]
+    own = [F.col(quoted(name)) for name in rows.columns]
     return rows.select(*own, *(values[name].alias(name) for name in LINEAGE_COLUMNS))
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
+from lakescore.config.base import quoted
 from lakescore.lake.creation import check_role, create_table
 from lakescore.lake.history import metadata_json
 from lakescore.lake.lineage import CommitPlan, newest_lineage, with_lineage
-from lakescore.lake.schemas import quote
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -38,7 +38,7 @@ class Quarantine:
 
     def append(self, refused: DataFrame, plan: CommitPlan, attempt_id: str) -> None:
         """Write the attempt's refused rows; makes the table. Raises ForeignTable."""
-        own = [F.col(quote(name)) for name in refused.columns]
+        own = [F.col(quoted(name)) for name in refused.columns]
         attempt = F.lit(attempt_id).alias(ATTEMPT_ID)
         rows = with_lineage(refused.select(*own, attempt), self._workload, plan)
         self._prepare(rows)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from lakescore.config.base import quoted
 from lakescore.errors import TypeMismatch, UsageError
 
 if TYPE_CHECKING:
@@ -18,11 +19,6 @@ INGEST = "_ingest"
 
 #: What Delta refuses in a column name unless the table uses column mapping.
 _NEEDS_COLUMN_MAPPING = re.compile(r"[ ,;{}()\n\t=]")
-
-
-def quote(name: str) -> str:
-    """An identifier for SQL text and `F.col`: in backticks, so that dots are part of the name."""
-    return "`" + name.replace("`", "``") + "`"
 
 
 def string_literal(text: str) -> str:
@@ -36,7 +32,7 @@ def type_ddl(data_type: DataType) -> str:
     from pyspark.sql.types import ArrayType, MapType, StructType
 
     if isinstance(data_type, StructType):
-        fields = (f"{quote(field.name)}: {type_ddl(field.dataType)}" for field in data_type)
+        fields = (f"{quoted(field.name)}: {type_ddl(field.dataType)}" for field in data_type)
         return f"struct<{', '.join(fields)}>"
     if isinstance(data_type, ArrayType):
         return f"array<{type_ddl(data_type.elementType)}>"
@@ -47,7 +43,7 @@ def type_ddl(data_type: DataType) -> str:
 
 def columns_ddl(schema: StructType) -> str:
     """The column list of a CREATE TABLE; every column nullable."""
-    return ", ".join(f"{quote(field.name)} {type_ddl(field.dataType)}" for field in schema)
+    return ", ".join(f"{quoted(field.name)} {type_ddl(field.dataType)}" for field in schema)
 
 
 def schema_hash(schema: StructType) -> str:

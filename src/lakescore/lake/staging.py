@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from lakescore.config.base import quoted
 from lakescore.errors import ContractViolated, UsageError
 from lakescore.lake.contract import CONTRACT_COLUMNS, COPIES, is_valid, top_reasons
-from lakescore.lake.schemas import quote
 from lakescore.lake.tables import absolute_folder, local_folder
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def stage(scored: DataFrame, folder: str, *, read: int, out_of_scope: int = 0) -
     scored.write.mode("overwrite").parquet(folder)
     rows = spark.read.schema(scored.schema).parquet(folder)
     counts = _counts(rows, read, out_of_scope)
-    own = [F.col(quote(name)) for name in scored.columns if name not in CONTRACT_COLUMNS]
+    own = [F.col(quoted(name)) for name in scored.columns if name not in CONTRACT_COLUMNS]
     quarantined = rows.where(~is_valid()).select(*CONTRACT_COLUMNS)
     return Staged(
         folder=folder,

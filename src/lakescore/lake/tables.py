@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lakescore.config.base import quoted
 from lakescore.config.settings import LakeSettings
 from lakescore.errors import ConfigError, TableNotFound, did_you_mean
-from lakescore.lake.schemas import quote
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -50,7 +50,7 @@ class Table:
     @property
     def sql_name(self) -> str:
         """The table as it stands in SQL text."""
-        return f"delta.{quote(self.path)}" if self.path is not None else str(self.identifier)
+        return f"delta.{quoted(self.path)}" if self.path is not None else str(self.identifier)
 
     @property
     def location(self) -> str:
@@ -91,7 +91,15 @@ class Table:
         return found
 
     def exists(self, spark: SparkSession) -> bool:
-        return self.find(spark) is not None
+        from pyspark.sql.utils import AnalysisException
+
+        if self.path is None:
+            return self.find(spark) is not None
+        try:
+            self._frame(spark, None)
+        except AnalysisException:
+            return False
+        return True
 
     def properties(self, spark: SparkSession) -> Mapping[str, str]:
         """The table's properties. Raises TableNotFound."""
@@ -169,7 +177,7 @@ class Lake:
             )
         if self._root is not None:
             return Table(name, f"{self._root}/{'/'.join(parts)}", None, self._root)
-        return Table(name, None, ".".join(quote(part) for part in self._qualified(parts)))
+        return Table(name, None, ".".join(quoted(part) for part in self._qualified(parts)))
 
     def _qualified(self, parts: list[str]) -> list[str]:
         prefix = {1: [str(self._catalog), "default"], 2: [str(self._catalog)], 3: []}

@@ -9,7 +9,6 @@ Nothing in it is code and nothing is a pickle: loading a package runs nothing th
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,10 +22,10 @@ from lakescore.config.workload import Context, Feature, Source
 from lakescore.errors import LakescoreError, ModelBroken, UsageError
 from lakescore.features.names import feature_column
 from lakescore.features.preprocessor import Preprocessor
-from lakescore.hashing import folder_hashes, json_sha256
 from lakescore.matrix import Task
 from lakescore.models.base import Scorer
 from lakescore.models.storage import load_scorer, save_scorer
+from lakescore.sealed import open_sealed, seal
 from lakescore.version import code_version as installed_version
 
 if TYPE_CHECKING:
@@ -96,8 +95,7 @@ class ModelPackage:
     @classmethod
     def load(cls, folder: Path) -> ModelPackage:
         """Read what `save` wrote. Raises ModelBroken when truncated, altered or newer."""
-        manifest = _read_manifest(folder)
-        _check_files(folder, manifest["files"])
+        manifest = open_sealed(folder, MANIFEST, newest=FORMAT, what="model package")
         try:
             package = _build(cls, folder, manifest)
         except LakescoreError:
@@ -114,10 +112,7 @@ def _write(package: ModelPackage, folder: Path) -> str:
     (folder / PREPROCESSOR).write_text(package.preprocessor.to_json(), encoding="utf-8")
     (folder / SCORER).mkdir()
     save_scorer(package.scorer, folder / SCORER)
-    manifest = _describe(package) | {"files": folder_hashes(folder)}
-    manifest["sha256"] = json_sha256(manifest)
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
-    return str(manifest["sha256"])
+    return seal(folder, MANIFEST, _describe(package))
 
 
 def _describe(package: ModelPackage) -> dict[str, Any]:
@@ -151,33 +146,3 @@ def _build(cls: type[ModelPackage], folder: Path, manifest: Mapping[str, Any]) -
         training=manifest["training"],
         code_version=manifest["code_version"],
     )
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / MANIFEST
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        stated = manifest.pop("sha256")
-        format_ = manifest["format"]
-        files = manifest["files"]
-    except FileNotFoundError as error:
-        raise ModelBroken(f"no {MANIFEST}: not a model package", where=str(folder)) from error
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise ModelBroken("cannot be read: truncated or altered", where=str(path)) from error
-    if not isinstance(format_, int) or format_ > FORMAT:
-        raise ModelBroken(
-            f"written in format {format_}; this lakescore reads up to {FORMAT}",
-            where=str(path),
-            hint="upgrade lakescore",
-        )
-    if json_sha256(manifest) != stated or not isinstance(files, dict):
-        raise ModelBroken("was altered after it was saved", where=str(path))
-    return {**manifest, "sha256": stated}
-
-
-def _check_files(folder: Path, expected: Mapping[str, str]) -> None:
-    found = {name: sha for name, sha in folder_hashes(folder).items() if name != MANIFEST}
-    for name in sorted(expected.keys() | found.keys()):
-        if found.get(name) != expected.get(name):
-            state = "missing" if name not in found else "altered" if name in expected else "unknown"
-            raise ModelBroken(f"file {name} is {state}", where=str(folder))

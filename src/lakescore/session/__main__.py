@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 
 from lakescore.errors import LakescoreError
+from lakescore.session.class_archive import make_archive, needs_archive
 from lakescore.session.jars import cached_jars, ensure_jars, needed_jars
+from lakescore.session.java import find_java
 
 
 def main() -> int:
@@ -14,7 +16,10 @@ def main() -> int:
         jars = needed_jars()
         if cached_jars(jars) is None:
             print(f"set-up: jars for Spark ({', '.join(jars.coordinates)}) ...", file=sys.stderr)
-            ensure_jars(jars)
+        java, paths = find_java(), ensure_jars(jars)
+        if needs_archive(java, paths):
+            print("set-up: Spark's classes, for faster starts ...", file=sys.stderr)
+            make_archive(java, paths)
     except LakescoreError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from lakescore.cache_folder import cache_folder
 from lakescore.errors import EnvironmentProblem, did_you_mean
 from lakescore.session.ivy import resolve
 from lakescore.session.java import find_java
@@ -69,15 +69,6 @@ def needed_jars(line: str | None = None, *, synapse: bool | None = None) -> JarS
     if not synapse:
         return _jar_set(f"spark-{line}-delta", (DELTA[line],))
     return _jar_set(f"spark-{line}-delta-synapse", (DELTA[line], SYNAPSE[line]))
-
-
-def cache_folder() -> Path:
-    """LAKESCORE_CACHE, else lakescore's folder in the user's cache."""
-    own = os.environ.get("LAKESCORE_CACHE")
-    if own:
-        return Path(own).absolute()
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "lakescore"
 
 
 def cached_jars(jars: JarSet) -> list[Path] | None:

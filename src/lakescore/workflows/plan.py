@@ -121,12 +121,11 @@ def predictions_log(
 
 
 def make_plan(
-    spark: SparkSession, lake: Lake, workload: Workload, model: ScoringModel
+    spark: SparkSession, lake: Lake, workload: Workload, model: ScoringModel, progress: Progress
 ) -> ScoringPlan:
     """Decide from the lake's present state. Reads metadata only and writes nothing."""
-    log = predictions_log(spark, lake, workload.name, predictions_of(workload))
     pins = pin_tables(spark, lake, workload.source, model.contexts(workload))
-    return ScoringPlan(workload, model, pins, log.progress())
+    return ScoringPlan(workload, model, pins, progress)
 
 
 def plan_scoring(
@@ -140,6 +139,7 @@ def plan_scoring(
     from lakescore.lake.tables import Lake
 
     workload = on_day(workload, as_of)
-    predictions_of(workload)
+    lake = Lake(settings.lake)
+    log = predictions_log(spark, lake, workload.name, predictions_of(workload))
     with scoring_model(settings, workload) as model:
-        return make_plan(spark, Lake(settings.lake), workload, model)
+        return make_plan(spark, lake, workload, model, log.progress())

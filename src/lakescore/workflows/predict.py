@@ -59,25 +59,11 @@ def predict(
         inputs = join_contexts(rows, contexts, frames, source.prediction_time)
         model.opened.check_inputs(dict(inputs.dtypes))
     if model.opened.runner is Runner.SPARK:
-        return transform_frame(
-            inputs,
-            load_pipeline(model.opened.path),
-            keep=output.keep,
-            key=output.key,
-            column=output.column,
-            class_column=output.class_column,
-            threshold=output.threshold,
-            skip=output.skip,
-        )
+        return transform_frame(inputs, load_pipeline(model.opened.path), **vars(output))
     return score_frame(
         inputs,
         batch_scorer(model),
-        keep=output.keep,
-        key=output.key,
-        column=output.column,
-        class_column=output.class_column,
-        threshold=output.threshold,
-        skip=output.skip,
+        **vars(output),
         batch_rows=scoring.batch_rows,
         compile=compile_trees,
     )

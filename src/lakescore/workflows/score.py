@@ -57,8 +57,8 @@ def score(
             run.model_version = model.version
             for _ in range(_TRIES):
                 with run.phase("plan"):
-                    commits.roll_forward()
-                    plan = make_plan(spark, lake, workload, model)
+                    progress = commits.roll_forward()
+                    plan = make_plan(spark, lake, workload, model, progress)
                     run.pins = plan.pins.describe()
                 if plan.nothing_to_do:
                     return _nothing_to_do(run, plan)

@@ -28,6 +28,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lakescore.cache_folder import cache_folder
 from lakescore.hashing import folder_hashes, json_sha256
 from lakescore.models.lightgbm.booster import interpreted, rewritten
 from lakescore.models.lightgbm.edge_rows import edge_rows
@@ -127,16 +128,15 @@ def this_host() -> Host | None:
 
 def local_cache() -> CompileCache:
     """The cache of this user on this host, in LAKESCORE_CACHE or the user's cache folder."""
-    return _cache(os.environ.get("LAKESCORE_CACHE"), os.environ.get("XDG_CACHE_HOME"))
+    try:
+        return _cache_in(cache_folder())
+    except RuntimeError:  # a user without a home
+        return CompileCache(None, None)
 
 
 @lru_cache(maxsize=4)
-def _cache(own: str | None, users: str | None) -> CompileCache:
-    try:
-        root = Path(own) if own else Path(users or Path.home() / ".cache") / "lakescore"
-    except RuntimeError:  # a user without a home
-        return CompileCache(None, None)
-    return CompileCache(root / "compiled", this_host())
+def _cache_in(folder: Path) -> CompileCache:
+    return CompileCache(folder / "compiled", this_host())
 
 
 def _load(folder: Path) -> CompiledModel | None:

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lakescore.workflows.demo.flights import DAILY, read_tables, unpack
-from lakescore.workflows.demo.landings import HISTORY, december, land, land_lookups
+from lakescore.workflows.demo.flights import DAILY, LOOKUPS, read_tables, unpack
+from lakescore.workflows.demo.landings import HISTORY, december, land
 from lakescore.workflows.run_result import RunResult, Status, recorded_run
 from lakescore.workflows.score import score
 from lakescore.workflows.train import train
@@ -66,11 +66,11 @@ def run_demo(
         log.info("train: %s", workload.description)
         results = [ingested, train(spark, settings, workload)]
         results.append(_scored(spark, settings, workload, first))
-        land(spark, lake, frames, first, ["arrivals"])
+        land(spark, lake, frames, {"arrivals": [first]})
         for day in days:
-            land(spark, lake, frames, day, _BEFORE_SCORING)
+            land(spark, lake, frames, {name: [day] for name in _BEFORE_SCORING})
             results.append(_scored(spark, settings, workload, day))
-            land(spark, lake, frames, day, ["arrivals"])
+            land(spark, lake, frames, {"arrivals": [day]})
         return results
     finally:
         spark.catalog.clearCache()
@@ -92,9 +92,9 @@ def _land_history(
     with run.phase("read"):
         frames = read_tables(spark, unpack(folder))
     with run.phase("land"):
-        land_lookups(spark, lake, frames)
-        land(spark, lake, frames, HISTORY, DAILY)
-        land(spark, lake, frames, first, _BEFORE_SCORING)
+        landings = {name: [HISTORY] for name in (*DAILY, *LOOKUPS)}
+        landings |= {name: [HISTORY, first] for name in _BEFORE_SCORING}
+        land(spark, lake, frames, landings)
     run.details["label"] = "january to november, and the first of december"
     run.counts["rows"] = frames["schedule"].count()
     run.finish(Status.DONE)

@@ -134,7 +134,8 @@ def departures(flights: DataFrame) -> DataFrame:
 
     return flights.where("dep_delay IS NOT NULL").select(
         "flight_id", "flight_date", "carrier", "tailnum", "origin",
-        "departed_at", "dep_delay", F.col("departed_at").alias("known_at"),
+        "departed_at", F.col("dep_delay").cast("int").alias("dep_delay"),
+        F.col("departed_at").alias("known_at"),
     )  # fmt: skip
 
 

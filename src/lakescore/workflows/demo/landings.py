@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-from lakescore.workflows.demo.flights import DAILY, LOOKUPS
+from lakescore.workflows.demo.flights import DAILY
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -60,22 +60,20 @@ def land(
     spark: SparkSession,
     lake: Lake,
     frames: Mapping[str, DataFrame],
-    landing: Landing,
-    tables: Iterable[str],
+    landings: Mapping[str, Sequence[Landing]],
 ) -> None:
-    """One commit for each table, each exactly once however often it is called."""
+    """Table -> what lands in it: one commit each, in order, exactly once however often called.
+
+    The tables that do not grow by the day are taken whole.
+    """
     from lakescore.lake.copies import append_frame
 
     def append(name: str) -> None:
         day_column = "observed_on" if name == "weather" else "flight_date"
-        rows = landing.rows(frames[name], day_column) if name in DAILY else frames[name]
         table = lake.table(f"bronze.{name}")
-        append_frame(spark, table, rows.coalesce(2), f"flights:{landing.name}")
+        for landing in landings[name]:
+            rows = landing.rows(frames[name], day_column) if name in DAILY else frames[name]
+            append_frame(spark, table, rows.coalesce(2), f"flights:{landing.name}")
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(append, tables))
-
-
-def land_lookups(spark: SparkSession, lake: Lake, frames: Mapping[str, DataFrame]) -> None:
-    """The small tables, whole."""
-    land(spark, lake, frames, Landing("lookups", None, None), LOOKUPS)
+        list(pool.map(append, landings))
