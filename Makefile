@@ -14,7 +14,7 @@ EXTRAS := --extra local --extra demo --extra train --extra synapse --extra dev
 
 export PYTHON
 
-.PHONY: help setup setup-compat demo test test-fast test-compat lint format package lock bench clean
+.PHONY: help setup setup-compat demo test test-fast test-compat lint format package docs lock bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ package: setup ## Build the wheel into dist/ and check that it carries conf/
 	@rm -rf dist
 	@$(BIN)/python -m build --wheel --no-isolation --outdir dist .
 	@$(BIN)/python scripts/check_wheel.py dist
+
+docs: setup ## Write the reference pages from the code
+	@$(BIN)/python -c 'from lakescore.config.reference import *; write_reference(Path("docs/reference"))'
 
 lock: setup ## Resolve the locks anew: packages (with hashes and markers) and jars
 	@$(LOCK) requirements/uv.in -o requirements/uv.txt

@@ -38,7 +38,6 @@ def settings_under(root: Path) -> Settings:
             driver_memory="1g",
             shuffle_partitions=2,
             delta_snapshot_partitions=2,
-            conf={"spark.driver.extraJavaOptions": QUICK_JVM},
         ),
         runs=str(root / "lake" / "_lakescore" / "runs"),
         staging=str(root / "lake" / "_lakescore" / "staging"),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lakescore.workflows.plan import plan_scoring as plan_scoring
     from lakescore.workflows.promote import promote as promote
     from lakescore.workflows.rollback import rollback as rollback
+    from lakescore.workflows.score import backfill as backfill
     from lakescore.workflows.score import score as score
     from lakescore.workflows.train import train as train
 
@@ -39,6 +40,7 @@ _WHERE = {
     "plan_scoring": "lakescore.workflows.plan",
     "promote": "lakescore.workflows.promote",
     "rollback": "lakescore.workflows.rollback",
+    "backfill": "lakescore.workflows.score",
     "score": "lakescore.workflows.score",
     "train": "lakescore.workflows.train",
 }

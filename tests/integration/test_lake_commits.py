@@ -82,7 +82,9 @@ def test_runs_add_up_and_an_empty_one_advances(runs: Runs):
 def test_rerun_after_crash_before_commit_writes_each_row_once(runs: Runs):
     crashed = runs.plan("crashed", 4)
     staged = runs.stage("crashed", [(1, 0.1), (2, -1.0)])
-    runs.log._quarantine.append(staged.quarantined, crashed, "attempt of the crashed run")
+    runs.log._quarantine.append(
+        staged.quarantined(runs.spark), crashed, "attempt of the crashed run"
+    )
     assert not runs.predictions.exists(runs.spark)
 
     assert runs.score("rerun", 4, [(1, 0.1), (2, -1.0)]).committed

@@ -15,7 +15,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "reference"
 @pytest.mark.parametrize("name", sorted(reference_pages()))
 def test_generated_pages_are_up_to_date(name):
     written = (DOCS / name).read_text(encoding="utf-8")
-    assert written == reference_pages()[name], "run: lakescore schema --markdown"
+    assert written == reference_pages()[name], "run: make docs"
 
 
 def test_every_key_and_every_refused_function_is_described():

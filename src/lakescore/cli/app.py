@@ -11,8 +11,10 @@ import typer
 from lakescore.cli.options import (
     DEFAULT_ENV,
     AsJson,
+    AsOf,
     Conf,
     Env,
+    Full,
     Log,
     LogFormat,
     Name,
@@ -177,13 +179,17 @@ def validate(
 
 @app.command()
 @with_project
-def plan(project: Project, name: Name, as_json: AsJson = False) -> None:
+def plan(
+    project: Project, name: Name, as_of: AsOf = None, full: Full = False, as_json: AsJson = False
+) -> None:
     """What the next `score` would read, with which model, into which commit. Changes nothing."""
     from lakescore.cli.output import print_plan
     from lakescore.workflows.plan import plan_scoring
+    from lakescore.workflows.steps import requested
 
-    workload = project.workload(name)
-    print_plan(plan_scoring(project.spark("plan"), project.settings, workload), as_json=as_json)
+    workload, request = project.workload(name), requested(as_of, full=full)
+    planned = plan_scoring(project.spark("plan"), project.settings, workload, request)
+    print_plan(planned, as_json=as_json)
 
 
 @app.command()
@@ -276,15 +282,55 @@ def rollback(project: Project, name: Name, as_json: AsJson = False) -> None:
 @app.command()
 @with_project
 def score(
-    project: Project, name: OptionalName = None, select: Select = None, as_json: AsJson = False
+    project: Project,
+    name: OptionalName = None,
+    select: Select = None,
+    as_of: AsOf = None,
+    full: Full = False,
+    as_json: AsJson = False,
 ) -> int:
     """Score what has landed and is not yet scored, each row exactly once."""
     from lakescore.cli.fleet import score_each
     from lakescore.errors import UsageError
+    from lakescore.workflows.steps import requested
 
     if name is None and select is None:
         raise UsageError("name a workload, or several with --select", hint="lakescore status")
-    return score_each(project, project.workloads(name, select), as_json=as_json)
+    request = requested(as_of, full=full)
+    return score_each(project, project.workloads(name, select), request, as_json=as_json)
+
+
+@app.command()
+@with_project
+def backfill(
+    project: Project,
+    name: Name,
+    first: Annotated[
+        str | None, typer.Option("--from", help="First value of predictions.backfill_by.")
+    ] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last value, included.")] = None,
+    version: Annotated[
+        str | None, typer.Option(help="Model version; the champion when absent.")
+    ] = None,
+    as_of: AsOf = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a range again and replace exactly that range, after scoring what is new."""
+    from lakescore.cli.output import print_result
+    from lakescore.workflows.score import backfill as workflow
+    from lakescore.workflows.steps import requested
+
+    workload, spark = project.workload(name), project.spark("backfill")
+    result = workflow(
+        spark,
+        project.settings,
+        workload,
+        first=first,
+        last=last,
+        version=version,
+        as_of=requested(as_of).as_of,
+    )
+    print_result(result, as_json=as_json)
 
 
 @app.command()

@@ -9,9 +9,12 @@ from lakescore.cli.options import Project
 
 if TYPE_CHECKING:
     from lakescore.config.workload import Workload
+    from lakescore.workflows.steps import Request
 
 
-def score_each(project: Project, workloads: Sequence[Workload], *, as_json: bool) -> int:
+def score_each(
+    project: Project, workloads: Sequence[Workload], request: Request, *, as_json: bool
+) -> int:
     """The exit code is the worst of them."""
     from lakescore.cli.output import print_error, print_result
     from lakescore.errors import LakescoreError
@@ -21,7 +24,14 @@ def score_each(project: Project, workloads: Sequence[Workload], *, as_json: bool
     worst = 0
     for workload in workloads:
         try:
-            print_result(score(spark, project.settings, workload), as_json=as_json)
+            result = score(
+                spark,
+                project.settings,
+                workload,
+                as_of=request.as_of,
+                full=request.kind == "full",
+            )
+            print_result(result, as_json=as_json)
         except LakescoreError as error:
             if len(workloads) == 1:
                 raise

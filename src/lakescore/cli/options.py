@@ -43,6 +43,13 @@ Set = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override one key of workload or environment."),
 ]
 Log = Annotated[LogFormat, typer.Option("--log-format", help="Progress on stderr.")]
+AsOf = Annotated[
+    str | None,
+    typer.Option("--as-of", metavar="YYYY-MM-DD", help="The day that the run is for; today (UTC)."),
+]
+Full = Annotated[
+    bool, typer.Option("--full", help="Every row again, in place of all that was predicted.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
 
 

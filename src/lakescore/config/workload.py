@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from lakescore.config.base import ColumnName, ConfigModel, Identifier, SqlExpression, TableName
-from lakescore.config.forms import Share, as_list, doubled_names
+from lakescore.config.base import ColumnName, ConfigModel, Identifier
+from lakescore.config.forms import as_list, doubled_names
+from lakescore.config.predictions import AS_OF, LINEAGE_COLUMNS, WITHDRAWN, Predictions
 from lakescore.config.rows import Aggregate, Context, QuarantineBounds, Source
 from lakescore.config.training import (
     CandidateSpec,
@@ -42,52 +43,7 @@ __all__ = [
     "Workload",
 ]
 
-#: What lakescore itself writes beside each prediction.
-LINEAGE_COLUMNS = (
-    "_workload",
-    "_model_version",
-    "_run_id",
-    "_commit_seq",
-    "_source_version",
-    "_scored_at",
-)
-
 _MODEL_URI = re.compile(r"models:/[^/@\s]+(@[^/@\s]+|/[0-9]+)")
-
-
-class Predictions(ConfigModel):
-    """Where scores go and what they are called."""
-
-    table: TableName = Field(description="Made by the first run; several workloads may share it.")
-    mode: Literal["append"] = Field(default="append", description="One score for each new row.")
-    where: SqlExpression | None = Field(
-        default=None, description="Only these source rows are scored; the rest are counted."
-    )
-    passthrough: tuple[ColumnName, ...] = Field(
-        default=(), description="Source columns kept beside the key."
-    )
-    column: Identifier = Field(default="prediction", description="Probability, or value.")
-    class_column: Identifier | None = Field(default=None, description="1 at or above threshold.")
-    threshold: Share = Field(default=0.5, description="For `class_column`.")
-    partition_by: tuple[ColumnName, ...] = Field(
-        default=(), description="Must be among `passthrough`."
-    )
-    quarantine_table: TableName | None = Field(
-        default=None, description="Defaults to the table's name and `_quarantine`."
-    )
-
-    _lists = field_validator("passthrough", "partition_by", mode="before")(as_list)
-
-    @property
-    def quarantine(self) -> str:
-        return self.quarantine_table or f"{self.table}_quarantine"
-
-    @model_validator(mode="after")
-    def _partitions_are_written(self) -> Predictions:
-        unknown = [name for name in self.partition_by if name not in self.passthrough]
-        if unknown:
-            raise ValueError(f"partition_by needs its columns in passthrough: {', '.join(unknown)}")
-        return self
 
 
 class ReportOptions(ConfigModel):
@@ -232,9 +188,13 @@ class Workload(ConfigModel):
         made = [name for name in (predictions.column, predictions.class_column) if name]
         if doubled := doubled_names((*kept, *made)):
             raise ValueError(f"two columns of the predictions share a name: {doubled}")
-        reserved = [name for name in (*kept, *made) if name.lower() in LINEAGE_COLUMNS]
+        own = (*LINEAGE_COLUMNS, AS_OF, WITHDRAWN)
+        reserved = [name for name in (*kept, *made) if name.lower() in own]
         if reserved:
             raise ValueError(f"predictions keep {', '.join(reserved)} for lineage: rename it")
+        by = predictions.backfill_by
+        if by is not None and by not in kept:
+            raise ValueError(f"backfill_by needs '{by}' in passthrough (or in the key)")
 
     @property
     def trains(self) -> bool:

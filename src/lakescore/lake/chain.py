@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from lakescore.lake.history import TableCommit, standing
@@ -64,10 +65,13 @@ class Chain:
     def lowest_seq(self) -> int:
         return min((int(commit.metadata["commit_seq"]) for commit in self.own), default=0)
 
-    def progress(self) -> Progress:
-        if not self.in_force:
-            return Progress(commit_seq=self.highest_seq)
-        return progress_of(self.in_force[0].metadata, self.highest_seq)
+    def progress(self, as_of: date | None = None) -> Progress:
+        """By the newest commit that stands; with `as_of`, by the newest of that day."""
+        day = None if as_of is None else as_of.isoformat()
+        for commit in self.in_force:
+            if day is None or commit.metadata.get("as_of") == day:
+                return progress_of(commit.metadata, self.highest_seq)
+        return Progress(commit_seq=self.highest_seq)
 
     def strays(self, attempts: Mapping[str, int]) -> list[str]:
         """Of the quarantine's attempts (id -> number), those whose number another attempt took.

@@ -8,7 +8,7 @@ vectors, no column mapping).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -40,29 +40,33 @@ def rows_since(
     after_version: int | None,
     *,
     table_id: str | None = None,
+    deletes: str = "refuse",
 ) -> DataFrame:
     """The rows appended in (after_version, snapshot.version], with exactly the snapshot's columns.
 
     None for `after_version` gives all rows of the snapshot. `table_id` is the table's id when
     `after_version` was recorded. Commits that only move rows (OPTIMIZE) or only change the schema
-    or properties add nothing. Raises SourceChanged for commits that update, delete, overwrite or
+    or properties add nothing, and with ``deletes="ignore"`` neither do those that only delete
+    rows. Raises SourceChanged for commits that update, delete, overwrite or
     restore rows, naming them; for a table that was created again; and where neither road to the
     new rows is open.
     """
     if after_version is None:
         return snapshot.read(spark)
-    _refuse_recreated(snapshot, after_version, table_id)
+    refuse_recreated(snapshot, after_version, table_id)
     if after_version == snapshot.version:
         return snapshot.read(spark).where(F.lit(False))
     commits = commits_between(spark, snapshot.table, after_version, snapshot.version)
     _refuse(snapshot, [commit for commit in commits if commit.operation.startswith(_REPLACING)])
-    rows = _from_change_feed(spark, snapshot, after_version, commits)
+    ignored = {c.version for c in commits if deletes == "ignore" and c.operation == "DELETE"}
+    rows = _from_change_feed(spark, snapshot, after_version, commits, ignored)
     if rows is None:
-        rows = _from_added_files(spark, snapshot, after_version, commits)
+        rows = _from_added_files(spark, snapshot, after_version, commits, ignored)
     return rows.select(*(F.col(quoted(name)) for name in snapshot.schema.names))
 
 
-def _refuse_recreated(snapshot: Snapshot, after_version: int, table_id: str | None) -> None:
+def refuse_recreated(snapshot: Snapshot, after_version: int, table_id: str | None) -> None:
+    """Raise SourceChanged when `after_version` was read of another table than this one."""
     same = table_id is None or table_id == snapshot.table_id
     if same and after_version <= snapshot.version:
         return
@@ -89,9 +93,24 @@ def _refuse(snapshot: Snapshot, commits: Sequence[TableCommit]) -> None:
 
 
 def _from_change_feed(
-    spark: SparkSession, snapshot: Snapshot, after: int, commits: Sequence[TableCommit]
+    spark: SparkSession,
+    snapshot: Snapshot,
+    after: int,
+    commits: Sequence[TableCommit],
+    ignored: Collection[int],
 ) -> DataFrame | None:
     """The inserted rows by the change feed; None where it does not cover the whole range."""
+    changes = change_feed(spark, snapshot, after)
+    if changes is None:
+        return None
+    changes = changes.where(~F.col("_commit_version").isin(list(ignored)))
+    changed = changes.where("_change_type <> 'insert'").select("_commit_version").distinct()
+    _refuse(snapshot, _commits_of((row[0] for row in changed.collect()), commits))
+    return changes
+
+
+def change_feed(spark: SparkSession, snapshot: Snapshot, after: int) -> DataFrame | None:
+    """Delta's change feed of (after, snapshot.version]; None where it does not cover all of it."""
     from pyspark.sql.utils import AnalysisException
 
     if not snapshot.detail.has_change_feed:
@@ -105,11 +124,10 @@ def _from_change_feed(
     table = snapshot.table
     try:
         changes = reader.load(table.path) if table.path else reader.table(str(table.identifier))
-        changed = changes.where("_change_type <> 'insert'").groupBy("_commit_version").count()
-        versions = {row._commit_version for row in changed.select("_commit_version").collect()}
+        # Whether the range is covered is known when it is planned, not before.
+        changes.select("_change_type").limit(1).count()
     except AnalysisException:
         return None
-    _refuse(snapshot, _commits_of(versions, commits))
     return changes
 
 
@@ -122,7 +140,11 @@ def _commits_of(versions: Iterable[int], commits: Sequence[TableCommit]) -> list
 
 
 def _from_added_files(
-    spark: SparkSession, snapshot: Snapshot, after: int, commits: Sequence[TableCommit]
+    spark: SparkSession,
+    snapshot: Snapshot,
+    after: int,
+    commits: Sequence[TableCommit],
+    ignored: Collection[int],
 ) -> DataFrame:
     """The rows of the files that the commits added, read as plain Parquet."""
     if snapshot.detail.reader_version > 1:
@@ -133,7 +155,7 @@ def _from_added_files(
             where=str(snapshot),
             hint=_FEED_HINT.format(table=snapshot.table.sql_name),
         )
-    actions = _actions(spark, snapshot, after)
+    actions = _actions(spark, snapshot, after).where(~F.col("version").isin(list(ignored)))
     removing = actions.where("remove.dataChange").select("version").distinct().collect()
     _refuse(snapshot, _commits_of((row.version for row in removing), commits))
     added = actions.where("add.dataChange").select("add.path", "add.partitionValues").collect()

@@ -1,7 +1,7 @@
 """The commit protocol of predictions: numbered, at most once, progress kept in the table itself.
 
 Each (predictions table, workload) counts its commits 1, 2, 3, …; the number is also the Delta
-`txnVersion` of its append, so of two runs planned from one state exactly one commits. Refused
+`txnVersion` of its write, so of two runs planned from one state exactly one commits. Refused
 rows go to the quarantine table first, under an attempt id, and are in force only once a commit of
 the predictions table names that attempt. That commit, even one without rows, is the sole
 decision. See docs/architecture.md.
@@ -10,22 +10,27 @@ decision. See docs/architecture.md.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from lakescore.lake.appends import AppendOutcome, append_once
+from lakescore.config.predictions import WITHDRAWN
 from lakescore.lake.chain import Chain, Progress
-from lakescore.lake.creation import check_role, create_table
+from lakescore.lake.contract import CONTRACT_COLUMNS, COPIES, KEY, PAYLOAD, REASONS, ROW_HASH
+from lakescore.lake.creation import check_role, create_table, with_columns
 from lakescore.lake.history import recent_commits
 from lakescore.lake.lineage import CommitPlan, newest_lineage, with_lineage
-from lakescore.lake.quarantine import ATTEMPT_ID, Quarantine
-from lakescore.lake.schemas import check_names_are_plain, check_rows_fit
+from lakescore.lake.quarantine import ROW_ID, Quarantine
+from lakescore.lake.schemas import check_names_are_plain
+from lakescore.lake.staging import ACTION
+from lakescore.lake.writes import Append, Merge, Replace, WriteOutcome, own_rows, write_once
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructType
 
     from lakescore.lake.staging import Counts, Staged
     from lakescore.lake.tables import Table
@@ -68,22 +73,22 @@ class PredictionsLog:
         """The Delta transaction identifier of this workload."""
         return f"lakescore:{self._workload}"
 
-    def progress(self) -> Progress:
-        """How far this workload has come. Writes nothing. Raises ForeignTable.
+    def progress(self, as_of: date | None = None) -> Progress:
+        """How far this workload has come (for the day `as_of`). Writes nothing.
 
         From the commits' metadata; from the `_commit_seq` and `_source_version` of the rows
-        where the history was cleaned.
+        where the history was cleaned. Raises ForeignTable.
         """
         if not self._exists():
             return Progress()
         chain = self._chain()
         if chain.tells:
-            return chain.progress()
+            return chain.progress(as_of)
         known = self._progress_of_rows(chain)
         refused = {} if chain.restored else self._quarantine.newest()
         return replace(known, commit_seq=max(known.commit_seq, refused.get("_commit_seq", 0)))
 
-    def roll_forward(self) -> Progress:
+    def roll_forward(self, as_of: date | None = None) -> Progress:
         """Make the tables agree with the commits, and say how far these have come.
 
         Removes quarantine rows of attempts that lost their number. Where the history
@@ -97,41 +102,102 @@ class PredictionsLog:
             self._anchor(chain)
             chain = self._chain()
         self._quarantine.remove(chain.strays(self._quarantine.attempts(chain.lowest_seq)))
-        return chain.progress()
+        return chain.progress(as_of)
 
     def commit(self, staged: Staged, plan: CommitPlan) -> CommitOutcome:
         """Make the staged rows visible, unless another run took the plan's number.
 
-        Quarantine first, then the append to the predictions table, which decides; then its
+        Quarantine first, then the write to the predictions table, which decides; then its
         history, which tells. A lost attempt's quarantine rows are removed. Raises TypeMismatch
         when the rows do not fit the table, and ForeignTable.
         """
         attempt_id = uuid.uuid4().hex
-        predicted = with_lineage(staged.predicted, self._workload, plan)
-        options = self._prepare(predicted)
-        if staged.counts.quarantined:
-            self._quarantine.append(staged.quarantined, plan, attempt_id)
+        self._prepare(self._changes(staged, plan)(self._spark).drop(ACTION).schema)
+        judged = self._judge(staged, plan, attempt_id)
         result = {"counts": staged.counts.as_dict(), "reasons": staged.reasons}
         metadata = {"kind": "predictions", **plan.metadata(), **result}
-        outcome = self._append(predicted, plan.commit_seq, attempt_id, metadata, options)
+        outcome = self._write(
+            self._changes(staged, plan), self._how(plan), plan.commit_seq, attempt_id, metadata
+        )
         if outcome.commit is not None:
             return CommitOutcome(True, outcome.commit.version, staged.counts)
-        if staged.counts.quarantined:
+        if judged:
             self._quarantine.remove([attempt_id])
         winner = None if outcome.winner is None else outcome.winner.metadata.get("run_id")
         return CommitOutcome(False, None, staged.counts, winner)
 
     def quarantined(self) -> DataFrame:
         """This workload's quarantine rows that are in force. Raises TableNotFound."""
-        rows, chain = self._quarantine.rows(), self._chain()
-        void = chain.not_in_force(self._quarantine.attempts(chain.lowest_seq))
-        return rows.where(~F.col(ATTEMPT_ID).isin(void)) if void else rows
+        chain = self._chain()
+        return self._quarantine.in_force(
+            chain.not_in_force(self._quarantine.attempts(chain.lowest_seq))
+        )
+
+    def _changes(self, staged: Staged, plan: CommitPlan) -> Callable[[SparkSession], DataFrame]:
+        """The rows to write, in whichever session writes them."""
+
+        def rows(spark: SparkSession) -> DataFrame:
+            if not plan.merge_by:
+                return with_lineage(staged.predicted(spark), self._workload, plan)
+            merged = staged.merged(
+                spark, plan.merge_by, on_delete=plan.on_delete, on_invalid=plan.on_invalid
+            )
+            return with_lineage(merged, self._workload, plan)
+
+        return rows
+
+    def _how(self, plan: CommitPlan) -> Append | Replace | Merge:
+        own = own_rows(self._workload)
+        if plan.merge_by:
+            return Merge(plan.merge_by, f"t.{own}", ACTION, WITHDRAWN)
+        if plan.replaces is not None:
+            return Replace(f"{own} AND ({plan.replaces})")
+        return Append()
+
+    def _judge(self, staged: Staged, plan: CommitPlan, attempt_id: str) -> bool:
+        """Write the refused rows, and close those in force that were judged anew."""
+        refused, closed = staged.quarantined(self._spark), self._closed(staged, plan)
+        if plan.merge_by and staged.counts.deleted and closed is not None:
+            gone = self._gone(staged, plan)
+            closed = closed.unionByName(gone.select(F.explode("rows").alias(ROW_ID)))
+            refused = refused.unionByName(gone.where(F.col(COPIES) > 0).select(*CONTRACT_COLUMNS))
+        if not staged.counts.quarantined and (closed is None or closed.limit(1).count() == 0):
+            return False
+        self._quarantine.append(refused, plan, attempt_id, closed)
+        return True
+
+    def _gone(self, staged: Staged, plan: CommitPlan) -> DataFrame:
+        """Refused rows without a key of which copies were deleted: the `rows` that stood for
+        them, and CONTRACT_COLUMNS with the copies that are left.
+        """
+        gone = staged.gone_without_key(self._spark, plan.merge_by)
+        stood = (
+            self.quarantined()
+            .groupBy(ROW_HASH)
+            .agg(
+                F.collect_list(ROW_ID).alias("rows"),
+                F.sum(COPIES).alias("stood"),
+                *(F.first(name).alias(name) for name in (REASONS, KEY, PAYLOAD)),
+            )
+        )
+        left = (F.col("stood") - F.col("gone")).alias(COPIES)
+        return stood.join(gone, ROW_HASH).select("rows", REASONS, left, ROW_HASH, KEY, PAYLOAD)
+
+    def _closed(self, staged: Staged, plan: CommitPlan) -> DataFrame | None:
+        """The quarantine rows in force whose source rows this commit judged anew."""
+        if not (plan.merge_by or plan.closes) or not self._quarantine.exists():
+            return None
+        in_force = self.quarantined()
+        if plan.closes:
+            return in_force.where(F.expr(plan.closes)).select(ROW_ID)
+        keys = staged.keys(self._spark, plan.merge_by)
+        return in_force.join(keys, KEY, "left_semi").select(ROW_ID)
 
     def _exists(self) -> bool:
-        detail = self._table.find(self._spark)
-        if detail is not None:
-            check_role(self._table, detail, _ROLE)
-        return detail is not None
+        properties = self._table.find_properties(self._spark)
+        if properties is not None:
+            check_role(self._table, properties, _ROLE)
+        return properties is not None
 
     def _rows(self) -> DataFrame:
         return self._table.read(self._spark).where(F.col("_workload") == self._workload)
@@ -157,51 +223,48 @@ class PredictionsLog:
         moves progress on; one whose number is free was not. After a RESTORE none counts.
         """
         known = self._progress_of_rows(chain)
-        while self._append_anchor(known).commit is None:
+        while not self._append_anchor(known).committed:
             refused = {} if chain.restored else self._quarantine.newest(known.next_seq)
             known = replace(_moved(known, refused), commit_seq=known.next_seq)
 
-    def _append_anchor(self, known: Progress) -> AppendOutcome:
+    def _append_anchor(self, known: Progress) -> WriteOutcome:
         empty = self._spark.createDataFrame([], self._table.read(self._spark).schema)
         metadata = {"kind": "anchor", **vars(known)}
-        return self._append(empty, known.next_seq, uuid.uuid4().hex, metadata, {})
+        return self._write(lambda _: empty, Append(), known.next_seq, uuid.uuid4().hex, metadata)
 
-    def _append(
+    def _write(
         self,
-        rows: DataFrame,
+        rows: Callable[[SparkSession], DataFrame],
+        how: Append | Replace | Merge,
         number: int,
         attempt_id: str,
         metadata: Mapping[str, Any],
-        options: Mapping[str, str],
-    ) -> AppendOutcome:
-        return append_once(
+    ) -> WriteOutcome:
+        return write_once(
             self._spark,
             rows,
             self._table,
+            how,
             app_id=self.app_id,
             number=number,
             attempt_id=attempt_id,
             metadata={**metadata, "workload": self._workload},
-            options=options,
         )
 
-    def _prepare(self, predicted: DataFrame) -> dict[str, str]:
-        """Make the table, or check that the rows fit it; returns the options of the append."""
+    def _prepare(self, schema: StructType) -> None:
+        """Make the table, or add the columns that it lacks in a commit of their own."""
         if self._exists():
-            existing = self._table.read(self._spark).schema
-            added = check_rows_fit(predicted.schema, existing, where=self._table.name)
-            check_names_are_plain(added, where=self._table.name)
-            return {"mergeSchema": "true"} if added else {}
-        check_names_are_plain(predicted.columns, where=self._table.name)
+            with_columns(self._spark, self._table, schema)
+            return
+        check_names_are_plain(schema.names, where=self._table.name)
         create_table(
             self._spark,
             self._table,
-            predicted.schema,
+            schema,
             role=_ROLE,
             comment="Predictions by lakescore; one row per workload and key",
             partition_by=self._partition_by,
         )
-        return {}
 
 
 def _moved(known: Progress, lineage: Mapping[str, Any]) -> Progress:

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 REASONS, COPIES, ROW_HASH, KEY, PAYLOAD = "_reasons", "_copies", "_row_hash", "_key", "_payload"
 CONTRACT_COLUMNS = (REASONS, COPIES, ROW_HASH, KEY, PAYLOAD)
 
+#: Beside the rows of an upsert: what the source did to each. Only SCORE is judged and scored;
+#: the others are there to take an earlier prediction away.
+CHANGE = "_change"
+SCORE, DELETED, OUT_OF_SCOPE = "score", "deleted", "out_of_scope"
+
 _CONFLICT = "duplicate key with different values"
 
 
@@ -66,7 +71,8 @@ def with_reasons(
     Reads the key columns once, in a job of its own, to learn whether any key repeats; only if
     one does are the rows shuffled.
     """
-    every = [name for name in rows.columns if name != INGEST]
+    own = [name for name in rows.columns if name != CHANGE]
+    every = [name for name in own if name != INGEST]
     used = every if in_use is None else list(dict.fromkeys([*source.key, *in_use]))
     checked = rows.withColumn(REASONS, _reasons(rows, source, used))
     if _has_duplicates(rows, source.key):
@@ -77,7 +83,7 @@ def with_reasons(
     return (
         judged.withColumn(ROW_HASH, F.when(refused, row_hash(rows, used)))
         .withColumn(KEY, F.when(refused, row_json(rows, source.key)))
-        .withColumn(PAYLOAD, F.when(refused, row_json(rows, rows.columns)))
+        .withColumn(PAYLOAD, F.when(refused, row_json(rows, own)))
     )
 
 
@@ -212,6 +218,8 @@ def _reasons(rows: DataFrame, source: Source, used: Sequence[str]) -> Column:
         found.append(F.when(~met, F.lit(f"expectation '{name}' failed")))
     if source.nan == "quarantine":
         found += [_not_finite(name) for name in _floats(rows, used)]
+    if CHANGE in rows.columns:
+        found.append(F.when(F.col(CHANGE) != SCORE, F.col(CHANGE)))
     return F.filter(F.array(*found), lambda reason: reason.isNotNull())
 
 

@@ -16,11 +16,11 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from lakescore.errors import CommitConflict, ForeignTable
-from lakescore.lake.appends import AppendOutcome, append_once
 from lakescore.lake.creation import LOWEST_PROTOCOL, create_table
 from lakescore.lake.history import recent_commits
 from lakescore.lake.schemas import INGEST, check_names_are_plain, check_rows_fit
 from lakescore.lake.spark_errors import reading
+from lakescore.lake.writes import Append, WriteOutcome, write_once
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -141,9 +141,7 @@ def ingest(spark: SparkSession, table: Table, batch_of: Callable[[Copy], Batch])
     )
 
 
-def append_frame(
-    spark: SparkSession, table: Table, rows: DataFrame, batch_id: str
-) -> AppendOutcome:
+def append_frame(spark: SparkSession, table: Table, rows: DataFrame, batch_id: str) -> WriteOutcome:
     """Append the rows exactly once per `batch_id`; makes the table, with the change feed.
 
     The outcome's `committed` is False when the batch was already in. After a RESTORE the ids
@@ -176,7 +174,7 @@ def _append(
     app_id: str,
     number: int,
     metadata: Mapping[str, Any],
-) -> AppendOutcome:
+) -> WriteOutcome:
     """Append once; a table by path is made by the append itself, so that a failure leaves none."""
     options: dict[str, str] = {}
     created = False
@@ -192,15 +190,15 @@ def _append(
     elif check_rows_fit(rows.schema, existing, where=table.name):
         options = {"mergeSchema": "true"}
     try:
-        return append_once(
+        return write_once(
             spark,
-            rows,
+            lambda _: rows,
             table,
+            Append(options),
             app_id=app_id,
             number=number,
             attempt_id=uuid.uuid4().hex,
             metadata=metadata,
-            options=options,
         )
     except Exception:
         if created:

@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING
 
 from lakescore.config.base import quoted
 from lakescore.errors import ForeignTable
-from lakescore.lake.schemas import columns_ddl, string_literal
+from lakescore.lake.schemas import (
+    check_names_are_plain,
+    check_rows_fit,
+    columns_ddl,
+    string_literal,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
     from pyspark.sql.types import StructType
 
-    from lakescore.lake.tables import Table, TableDetail
+    from lakescore.lake.tables import Table
 
 #: The table property that says what lakescore made the table for.
 ROLE = "lakescore.role"
@@ -64,9 +69,28 @@ def create_table(
     return True
 
 
-def check_role(table: Table, detail: TableDetail, role: str) -> None:
+def with_columns(spark: SparkSession, table: Table, rows: StructType) -> None:
+    """Add the columns of `rows` that the table lacks, in a commit of their own.
+
+    Raises TypeMismatch for a column whose type differs, and UsageError for a name that Delta's
+    lowest protocol does not take.
+    """
+    added = check_rows_fit(rows, table.read(spark).schema, where=table.name)
+    check_names_are_plain(added, where=table.name)
+    if not added:
+        return
+    listed = columns_ddl(type(rows)([rows[name] for name in added]))
+    try:
+        spark.sql(f"ALTER TABLE {table.sql_name} ADD COLUMNS ({listed})")
+    except Exception:
+        # Of two that add at once, one fails; the other's columns serve both.
+        if check_rows_fit(rows, table.read(spark).schema, where=table.name):
+            raise
+
+
+def check_role(table: Table, properties: Mapping[str, str], role: str) -> None:
     """Raise ForeignTable unless lakescore made the table for this role."""
-    found = detail.properties.get(ROLE)
+    found = properties.get(ROLE)
     if found == role:
         return
     made = "lakescore did not make it" if found is None else f"lakescore made it as its {found}"

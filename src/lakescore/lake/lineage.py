@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
 from lakescore.config.base import quoted
-from lakescore.config.workload import LINEAGE_COLUMNS
+from lakescore.config.predictions import AS_OF
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -21,25 +21,36 @@ class CommitPlan:
     """What a run is going to commit, decided before its work starts.
 
     `pins` are the snapshots' `describe()` by name; `generation` counts restarts of the content.
+    Of the workload's rows the commit replaces those that meet `replaces` (SQL over the predictions
+    table) or, with `merge_by`, those of the same key; without either it appends. `closes` (SQL
+    over the quarantine) says which refused rows in force are judged anew; with `merge_by`, also
+    those of the same key. `as_of` is the day of a snapshot.
     """
 
     run_id: str
     commit_seq: int
-    source_version: int
+    source_version: int | None
     source_id: str
     model_version: str
     plan_hash: str
     mode: str = "append"
     generation: int = 0
     pins: Mapping[str, Any] = field(default_factory=dict)
+    replaces: str | None = None
+    merge_by: tuple[str, ...] = ()
+    on_delete: str = "delete"
+    on_invalid: str = "delete"
+    closes: str | None = None
+    as_of: date | None = None
 
     def metadata(self) -> dict[str, Any]:
         """The plan as commit metadata."""
-        return {**vars(self), "pins": dict(self.pins)}
+        day = None if self.as_of is None else self.as_of.isoformat()
+        return {**vars(self), "pins": dict(self.pins), "as_of": day}
 
 
 def with_lineage(rows: DataFrame, workload: str, plan: CommitPlan) -> DataFrame:
-    """The rows with LINEAGE_COLUMNS; `_scored_at` is now, in UTC."""
+    """The rows with LINEAGE_COLUMNS (and `_as_of`); `_scored_at` is now, in UTC."""
     values = {
         "_workload": F.lit(workload),
         "_model_version": F.lit(plan.model_version),
@@ -48,8 +59,10 @@ def with_lineage(rows: DataFrame, workload: str, plan: CommitPlan) -> DataFrame:
         "_source_version": F.lit(plan.source_version).cast("bigint"),
         "_scored_at": F.lit(datetime.now(timezone.utc)).cast("timestamp"),
     }
+    if plan.as_of is not None:
+        values[AS_OF] = F.lit(plan.as_of)
     own = [F.col(quoted(name)) for name in rows.columns]
-    return rows.select(*own, *(values[name].alias(name) for name in LINEAGE_COLUMNS))
+    return rows.select(*own, *(value.alias(name) for name, value in values.items()))
 
 
 def newest_lineage(rows: DataFrame) -> Mapping[str, Any]:

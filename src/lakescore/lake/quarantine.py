@@ -1,4 +1,9 @@
-"""The quarantine table: refused rows, in force only once a commit names their attempt."""
+"""The quarantine table: refused rows, in force only once a commit names their attempt.
+
+Nothing in it is changed by a later judgement of the same row: that one writes a closing row,
+which names the refused row and is in force under the same rule. So what a RESTORE of the
+predictions takes back, it takes back here too.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from lakescore.config.base import quoted
-from lakescore.lake.creation import check_role, create_table
+from lakescore.lake.creation import check_role, create_table, with_columns
 from lakescore.lake.history import metadata_json
 from lakescore.lake.lineage import CommitPlan, newest_lineage, with_lineage
 
@@ -18,6 +23,8 @@ if TYPE_CHECKING:
     from lakescore.lake.tables import Table
 
 ATTEMPT_ID = "_attempt_id"
+#: A refused row's own identifier; of a closing row, the identifier of the row that it closes.
+ROW_ID, CLOSES = "_row_id", "_closes"
 _ROLE = "quarantine"
 
 
@@ -36,11 +43,32 @@ class Quarantine:
         """This workload's rows, in force or not. Raises TableNotFound."""
         return self._table.read(self._spark).where(F.col("_workload") == self._workload)
 
-    def append(self, refused: DataFrame, plan: CommitPlan, attempt_id: str) -> None:
-        """Write the attempt's refused rows; makes the table. Raises ForeignTable."""
+    def in_force(self, void: Sequence[str]) -> DataFrame:
+        """The refused rows that count, when the attempts `void` do not. Raises TableNotFound."""
+        rows = self.rows()
+        standing = rows.where(~F.col(ATTEMPT_ID).isin(list(void))) if void else rows
+        closed = standing.where(F.col(CLOSES).isNotNull()).select(F.col(CLOSES).alias("closed"))
+        refused = standing.where(F.col(CLOSES).isNull()).drop(CLOSES)
+        return refused.join(closed, F.col(ROW_ID) == F.col("closed"), "left_anti")
+
+    def append(
+        self,
+        refused: DataFrame,
+        plan: CommitPlan,
+        attempt_id: str,
+        closed: DataFrame | None = None,
+    ) -> None:
+        """Write the attempt's refused rows, and a closing row for each `_row_id` of `closed`.
+
+        Makes the table. Raises ForeignTable.
+        """
         own = [F.col(quoted(name)) for name in refused.columns]
-        attempt = F.lit(attempt_id).alias(ATTEMPT_ID)
-        rows = with_lineage(refused.select(*own, attempt), self._workload, plan)
+        rows = refused.select(*own, F.expr("uuid()").alias(ROW_ID))
+        rows = rows.withColumn(CLOSES, F.lit(None).cast("string"))
+        if closed is not None:
+            closing = closed.select(F.col(ROW_ID).alias(CLOSES))
+            rows = rows.unionByName(closing, allowMissingColumns=True)
+        rows = with_lineage(rows.withColumn(ATTEMPT_ID, F.lit(attempt_id)), self._workload, plan)
         self._prepare(rows)
         fields = {"kind": _ROLE, "attempt_id": attempt_id, "run_id": plan.run_id}
         writer = rows.write.format("delta").mode("append")
@@ -74,9 +102,10 @@ class Quarantine:
         self._spark.sql(f"DELETE FROM {name} WHERE {ATTEMPT_ID} IN ({listed})").collect()  # noqa: S608
 
     def _prepare(self, rows: DataFrame) -> None:
-        detail = self._table.find(self._spark)
-        if detail is not None:
-            check_role(self._table, detail, _ROLE)
+        properties = self._table.find_properties(self._spark)
+        if properties is not None:
+            check_role(self._table, properties, _ROLE)
+            with_columns(self._spark, self._table, rows.schema)
             return
         create_table(
             self._spark,

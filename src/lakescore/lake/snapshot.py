@@ -33,6 +33,10 @@ class Snapshot:
         """The rows of the pinned version. Raises VersionUnreadable when the log has lost it."""
         return _read(spark, self.table, self.version)
 
+    def at(self, spark: SparkSession, version: int) -> Snapshot:
+        """The same table at another version. Raises VersionUnreadable."""
+        return pin(spark, self.table, version)
+
     def describe(self) -> dict[str, str | int]:
         """JSON-ready: what a commit or a run result says of the pin."""
         return {

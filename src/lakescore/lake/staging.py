@@ -4,27 +4,49 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
 from lakescore.config.base import quoted
+from lakescore.config.predictions import WITHDRAWN
 from lakescore.errors import ContractViolated, UsageError
-from lakescore.lake.contract import CONTRACT_COLUMNS, COPIES, is_valid, top_reasons
+from lakescore.lake.canonical import row_json
+from lakescore.lake.contract import (
+    CHANGE,
+    CONTRACT_COLUMNS,
+    COPIES,
+    DELETED,
+    KEY,
+    OUT_OF_SCOPE,
+    ROW_HASH,
+    SCORE,
+    is_valid,
+    top_reasons,
+)
 from lakescore.lake.tables import absolute_folder, local_folder
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql.types import StructType
 
 log = logging.getLogger("lakescore")
+
+_FATE = "_fate"
+
+
+INVALID = "invalid"
+#: What a MERGE does with the key of a row: write it, delete it, or mark it as withdrawn.
+ACTION = "_action"
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Rows of one run: read = predicted + quarantined + duplicates + out_of_scope.
+    """Rows of one run: read = predicted + quarantined + duplicates + out_of_scope + deleted.
 
     `duplicates` are the further copies of rows that are predicted or quarantined once.
     """
@@ -34,6 +56,7 @@ class Counts:
     quarantined: int
     duplicates: int = 0
     out_of_scope: int = 0
+    deleted: int = 0
 
     def as_dict(self) -> dict[str, int]:
         return dict(vars(self))
@@ -41,17 +64,68 @@ class Counts:
 
 @dataclass(frozen=True)
 class Staged:
-    """One run's rows. The frames read the staged files, so reading them twice is safe.
+    """One run's rows, read from the staged files, so that reading them twice is safe.
 
-    `predicted` has the scored frame's own columns; `quarantined` has the CONTRACT_COLUMNS.
     `reasons` says how many rows each of the commonest reasons refused.
     """
 
     folder: str
-    predicted: DataFrame
-    quarantined: DataFrame
+    schema: StructType
     counts: Counts
     reasons: dict[str, int] = field(default_factory=dict)
+
+    def rows(self, spark: SparkSession) -> DataFrame:
+        """Everything staged, with its fate (see `_fate`)."""
+        staged = spark.read.schema(self.schema).parquet(self.folder)
+        return staged.withColumn(_FATE, _fate(self.schema))
+
+    def predicted(self, spark: SparkSession) -> DataFrame:
+        """The rows to make visible, with the scored frame's own columns."""
+        own = [name for name in self.schema.names if name not in (*CONTRACT_COLUMNS, CHANGE)]
+        predicted = self.rows(spark).where(F.col(_FATE) == "predicted")
+        return predicted.select(*(F.col(quoted(name)) for name in own))
+
+    def quarantined(self, spark: SparkSession) -> DataFrame:
+        """The refused rows: CONTRACT_COLUMNS."""
+        return self.rows(spark).where(F.col(_FATE) == "quarantined").select(*CONTRACT_COLUMNS)
+
+    def keys(self, spark: SparkSession, key: Sequence[str]) -> DataFrame:
+        """The `_key` (JSON) of every row that has one, once."""
+        rows = self.rows(spark)
+        return (
+            rows.dropna("any", subset=[quoted(name) for name in key])
+            .select(row_json(rows, key).alias(KEY))
+            .distinct()
+        )
+
+    def gone_without_key(self, spark: SparkSession, key: Sequence[str]) -> DataFrame:
+        """Deleted rows that have no key: `_row_hash`, and how many copies `gone`."""
+        named = (F.col(quoted(name)).isNull() for name in key)
+        anonymous = reduce(lambda left, right: left | right, named)
+        rows = self.rows(spark).where((F.col(_FATE) == DELETED) & anonymous)
+        return rows.groupBy(ROW_HASH).agg(F.sum(COPIES).alias("gone"))
+
+    def merged(
+        self, spark: SparkSession, key: Sequence[str], *, on_delete: str, on_invalid: str
+    ) -> DataFrame:
+        """One row a key: what is predicted, and what takes an earlier prediction away.
+
+        Beside the predicted columns ACTION ('write', 'delete' or 'mark') and WITHDRAWN.
+        """
+        withdrawn = F.lit(None).cast("string").alias(WITHDRAWN)
+        written = self.predicted(spark).select("*", withdrawn, F.lit("write").alias(ACTION))
+        policies = {DELETED: on_delete, OUT_OF_SCOPE: "delete", "quarantined": on_invalid}
+        policy = F.create_map(*(F.lit(text) for pair in policies.items() for text in pair))
+        names = [quoted(name) for name in key]
+        rows = self.rows(spark).dropna("any", subset=names).where(F.col(_FATE) != "predicted")
+        fates = rows.groupBy(*names).agg(F.max(_FATE).alias(_FATE))
+        why = F.when(F.col(_FATE) == "quarantined", F.lit(INVALID)).otherwise(F.col(_FATE))
+        removed = fates.select(
+            *(F.col(name) for name in names),
+            why.alias(WITHDRAWN),
+            policy[F.col(_FATE)].alias(ACTION),
+        )
+        return written.unionByName(removed.where(F.col(ACTION) != "keep"), allowMissingColumns=True)
 
 
 @contextmanager
@@ -80,17 +154,18 @@ def stage(scored: DataFrame, folder: str, *, read: int, out_of_scope: int = 0) -
     spark = scored.sparkSession
     _check_columns(scored)
     scored.write.mode("overwrite").parquet(folder)
-    rows = spark.read.schema(scored.schema).parquet(folder)
-    counts = _counts(rows, read, out_of_scope)
-    own = [F.col(quoted(name)) for name in scored.columns if name not in CONTRACT_COLUMNS]
-    quarantined = rows.where(~is_valid()).select(*CONTRACT_COLUMNS)
-    return Staged(
-        folder=folder,
-        predicted=rows.where(is_valid()).select(*own),
-        quarantined=quarantined,
-        counts=counts,
-        reasons=top_reasons(quarantined) if counts.quarantined else {},
-    )
+    staged = Staged(folder, scored.schema, Counts(0, 0, 0))
+    counts = _counts(staged.rows(spark), read, out_of_scope)
+    reasons = top_reasons(staged.quarantined(spark)) if counts.quarantined else {}
+    return Staged(folder, scored.schema, counts, reasons)
+
+
+def _fate(schema: StructType) -> Column:
+    """'predicted', 'quarantined', and for upserts 'deleted' or 'out_of_scope'."""
+    judged = F.when(is_valid(), F.lit("predicted")).otherwise(F.lit("quarantined"))
+    if CHANGE not in schema.names:
+        return judged
+    return F.when(F.col(CHANGE) == SCORE, judged).otherwise(F.col(CHANGE))
 
 
 def clear_folder(spark: SparkSession, folder: str) -> None:
@@ -137,14 +212,12 @@ def _check_columns(scored: DataFrame) -> None:
 def _counts(rows: DataFrame, read: int, out_of_scope: int) -> Counts:
     """Counts of the staged files, checked against what was read."""
     found = {
-        row["valid"]: (row["kept"], row["copies"])
-        for row in rows.groupBy(is_valid().alias("valid"))
+        row[_FATE]: (row["kept"], row["copies"])
+        for row in rows.groupBy(_FATE)
         .agg(F.count(F.lit(1)).alias("kept"), F.sum(COPIES).alias("copies"))
         .collect()
     }
-    predicted, predicted_copies = found.get(True, (0, 0))
-    quarantined, quarantined_copies = found.get(False, (0, 0))
-    copies = predicted_copies + quarantined_copies
+    copies = sum(one for _, one in found.values())
     if copies + out_of_scope != read:
         raise ContractViolated(
             f"{read} rows were read, {out_of_scope} of them not in scope, and {copies} were "
@@ -152,5 +225,12 @@ def _counts(rows: DataFrame, read: int, out_of_scope: int) -> Counts:
             hint="a static context with several rows per key doubles rows; files that changed "
             "during the run lose them",
         )
-    duplicates = copies - predicted - quarantined
-    return Counts(read, predicted, quarantined, duplicates, out_of_scope)
+    kept = {fate: count for fate, (count, _) in found.items()}
+    return Counts(
+        read=read,
+        predicted=kept.get("predicted", 0),
+        quarantined=kept.get("quarantined", 0),
+        duplicates=copies - sum(kept.values()),
+        out_of_scope=out_of_scope + kept.get(OUT_OF_SCOPE, 0),
+        deleted=kept.get(DELETED, 0),
+    )

@@ -91,19 +91,29 @@ class Table:
         return found
 
     def exists(self, spark: SparkSession) -> bool:
+        return self.find_properties(spark) is not None
+
+    def find_properties(self, spark: SparkSession) -> Mapping[str, str] | None:
+        """The table's properties; None where there is no Delta table.
+
+        Unlike `find` this does not read the table's state, whose cost follows its files.
+        """
         from pyspark.sql.utils import AnalysisException
 
-        if self.path is None:
-            return self.find(spark) is not None
         try:
             self._frame(spark, None)
+            rows = spark.sql(f"SHOW TBLPROPERTIES {self.sql_name}").collect()
         except AnalysisException:
-            return False
-        return True
+            return None
+        found = {row["key"]: row["value"] for row in rows}
+        return found if "delta.minReaderVersion" in found else None
 
     def properties(self, spark: SparkSession) -> Mapping[str, str]:
         """The table's properties. Raises TableNotFound."""
-        return self.detail(spark).properties
+        found = self.find_properties(spark)
+        if found is None:
+            raise self._not_found(spark)
+        return found
 
     def read(self, spark: SparkSession, version: int | None = None) -> DataFrame:
         """The rows, at a version if one is given. Raises TableNotFound."""

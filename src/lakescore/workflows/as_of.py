@@ -11,9 +11,14 @@ if TYPE_CHECKING:
     from lakescore.config.workload import Workload
 
 
+def today() -> date:
+    """The day that a run is for unless it is told another, in UTC."""
+    return datetime.now(timezone.utc).date()
+
+
 def on_day(workload: Workload, as_of: date | None = None) -> Workload:
     """The workload with every ``:as_of`` as a literal; today (UTC) when no day is given."""
-    day = as_of or datetime.now(timezone.utc).date()
+    day = as_of or today()
     source = workload.source
     bound = {name: bind_as_of(sql, day) for name, sql in source.expectations.items()}
     changes: dict[str, object] = {"source": source.model_copy(update={"expectations": bound})}

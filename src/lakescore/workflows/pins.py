@@ -61,8 +61,10 @@ def pin_tables(
     source: Source,
     contexts: Mapping[str, Context],
     label: Label | None = None,
+    *,
+    source_version: int | None = None,
 ) -> Pins:
-    """Pin at the newest versions; a table that is used twice has one pin.
+    """Pin at the newest versions (the source at its own); a table used twice has one pin.
 
     Raises TableNotFound for the first table that is not there.
     """
@@ -71,7 +73,8 @@ def pin_tables(
     names = list(dict.fromkeys([*names, *([labelled] if labelled else [])]))
     # Reading a table's log is mostly waiting: the tables are pinned side by side.
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        snapshots = pool.map(lambda name: pin(spark, lake.table(name)), names)
+        at = {source.table: source_version}
+        snapshots = pool.map(lambda name: pin(spark, lake.table(name), at.get(name)), names)
         pinned = dict(zip(names, snapshots, strict=True))
     return Pins(
         source=pinned[source.table],

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from lakescore.errors import UsageError
 from lakescore.hashing import json_sha256
-from lakescore.workflows.as_of import on_day
+from lakescore.workflows.as_of import on_day, today
 from lakescore.workflows.pins import Pins, pin_tables
 from lakescore.workflows.scoring_model import ScoringModel, scoring_model
+from lakescore.workflows.steps import Request, Step, next_step, predictions_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -26,32 +26,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScoringPlan:
-    """What a scoring run will read and write. `after_version` None means every row."""
+    """What one commit of a scoring run will read and write. No `step`: nothing to do."""
 
     workload: Workload
     model: ScoringModel
     pins: Pins
     progress: Progress
+    step: Step | None
 
     @property
     def predictions(self) -> Predictions:
         return predictions_of(self.workload)
 
     @property
-    def after_version(self) -> int | None:
-        return self.progress.source_version
-
-    @property
-    def nothing_to_do(self) -> bool:
-        """No commit of the source is newer than what was scored."""
-        same_table = self.progress.source_id == self.pins.source.table_id
-        return same_table and self.after_version == self.pins.source.version
-
-    @property
     def hash(self) -> str:
         return json_sha256(self._content())
 
-    def commit_plan(self, run_id: str) -> CommitPlan:
+    def commit_plan(self, run_id: str, step: Step) -> CommitPlan:
         from lakescore.lake.lineage import CommitPlan
 
         return CommitPlan(
@@ -61,27 +52,38 @@ class ScoringPlan:
             source_id=self.pins.source.table_id,
             model_version=self.model.version,
             plan_hash=self.hash,
-            mode=self.predictions.mode,
+            mode=step.mode,
+            generation=step.generation,
             pins={entry["table"]: entry for entry in self.pins.describe()},
+            replaces=step.replaces,
+            merge_by=step.merge_by,
+            on_delete=step.on_delete,
+            on_invalid=self.predictions.on_invalid,
+            closes=step.closes,
+            as_of=step.as_of,
         )
 
     def describe(self) -> dict[str, Any]:
-        return {**self._content(), "plan_hash": self.hash, "nothing_to_do": self.nothing_to_do}
+        return {**self._content(), "plan_hash": self.hash, "nothing_to_do": self.step is None}
 
     def lines(self) -> Iterator[str]:
         """The plan for people."""
         source = self.pins.source
         model = self.model.describe()
-        yield f"workload     {self.workload.name} ({self.predictions.mode})"
+        step = self.step
+        yield f"workload     {self.workload.name} ({step.mode if step else self.predictions.mode})"
         yield f"model        {model['model']} (version {model['version']}, {model['flavour']})"
-        since = "all rows" if self.after_version is None else f"rows since @{self.after_version}"
-        yield f"source       {source}, {since}"
+        yield f"source       {source}" + (f", {step.because}" if step else "")
         for entry in self.pins.describe():
             if entry["role"] != "source":
                 yield f"context      {entry['table']}@{entry['version']} ({entry['role']})"
         yield f"predictions  {self.predictions.table}, commit {self.progress.next_seq}"
         yield f"quarantine   {self.predictions.quarantine}"
-        if self.nothing_to_do:
+        if step is not None and step.replaces is not None:
+            yield f"replaces     the workload's rows where {step.replaces}"
+        if step is not None and step.merge_by:
+            yield f"merges       by {', '.join(step.merge_by)}; deleted rows: {step.on_delete}"
+        if step is None:
             yield "nothing to do: the source has no newer commit"
 
     def _content(self) -> dict[str, Any]:
@@ -90,20 +92,10 @@ class ScoringPlan:
             "mode": self.predictions.mode,
             "model": self.model.describe(),
             "pins": self.pins.describe(),
-            "after_version": self.after_version,
+            "step": self.step.describe() if self.step else None,
             "commit_seq": self.progress.next_seq,
             "predictions": self.predictions.model_dump(mode="json"),
         }
-
-
-def predictions_of(workload: Workload) -> Predictions:
-    """Raises UsageError for a workload that only trains."""
-    if workload.predictions is None:
-        raise UsageError(
-            f"workload '{workload.name}' does not say where predictions go",
-            hint="add `predictions: {table: …}`",
-        )
-    return workload.predictions
 
 
 def predictions_log(
@@ -121,25 +113,39 @@ def predictions_log(
 
 
 def make_plan(
-    spark: SparkSession, lake: Lake, workload: Workload, model: ScoringModel, progress: Progress
+    spark: SparkSession,
+    lake: Lake,
+    workload: Workload,
+    model: ScoringModel,
+    *,
+    progress: Progress,
+    request: Request,
 ) -> ScoringPlan:
     """Decide from the lake's present state. Reads metadata only and writes nothing."""
-    pins = pin_tables(spark, lake, workload.source, model.contexts(workload))
-    return ScoringPlan(workload, model, pins, progress)
+    at = progress.source_version if request.kind == "backfill" else None
+    pins = pin_tables(spark, lake, workload.source, model.contexts(workload), source_version=at)
+    step = next_step(workload, request, progress, source=pins.source, model_version=model.version)
+    return ScoringPlan(workload, model, pins, progress, step)
+
+
+def day_of(predictions: Predictions, request: Request) -> date | None:
+    """Whose progress counts: that of one day in mode snapshot, else that of all."""
+    return request.as_of if predictions.mode == "snapshot" else None
 
 
 def plan_scoring(
     spark: SparkSession,
     settings: Settings,
     workload: Workload,
-    *,
-    as_of: date | None = None,
+    request: Request | None = None,
 ) -> ScoringPlan:
     """The plan that `score` would follow now."""
     from lakescore.lake.tables import Lake
 
-    workload = on_day(workload, as_of)
-    lake = Lake(settings.lake)
-    log = predictions_log(spark, lake, workload.name, predictions_of(workload))
+    request = request or Request(today())
+    workload = on_day(workload, request.as_of)
+    lake, predictions = Lake(settings.lake), predictions_of(workload)
+    log = predictions_log(spark, lake, workload.name, predictions)
     with scoring_model(settings, workload) as model:
-        return make_plan(spark, lake, workload, model, log.progress())
+        progress = log.progress(day_of(predictions, request))
+        return make_plan(spark, lake, workload, model, progress=progress, request=request)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lakescore.config.settings import ScoringSettings, Settings
     from lakescore.config.workload import Context
     from lakescore.workflows.plan import ScoringPlan
+    from lakescore.workflows.steps import Step
 
 
 @dataclass(frozen=True)
@@ -25,38 +26,76 @@ class ScoredRows:
     out_of_scope: int
 
 
-def scored_rows(spark: SparkSession, settings: Settings, plan: ScoringPlan) -> ScoredRows:
-    """What landed since the last commit. Raises when the source no longer fits the model."""
-    from lakescore.lake.changes import rows_since
-    from lakescore.lake.contract import check_schema, count_scope, in_scope, with_reasons
+def scored_rows(
+    spark: SparkSession, settings: Settings, plan: ScoringPlan, step: Step
+) -> ScoredRows:
+    """The rows of the step. Raises when the source no longer fits the model."""
+    from lakescore.lake.contract import check_schema, with_reasons
 
     source, predictions = plan.workload.source, plan.predictions
-    landed = rows_since(
-        spark, plan.pins.source, plan.after_version, table_id=plan.progress.source_id
-    )
+    landed = _landed(spark, plan, step)
     used = columns_in_use(plan.model, predictions.passthrough)
     contexts = plan.model.contexts(plan.workload).values()
     joined = {name for context in contexts for name in context.outputs}
     needed = [name for name in used or predictions.passthrough if name not in joined]
     check_schema(landed, source, needed, where=str(plan.pins.source))
-    read, out_of_scope = count_scope(landed, predictions.where)
-    scoped = landed.where(in_scope(predictions.where))
+    scoped, read, out_of_scope = _scoped(landed, predictions.where)
     judged = with_reasons(scoped, source, in_use=None if used is None else needed)
     return ScoredRows(
         _predicted(spark, settings.scoring, plan, judged, read - out_of_scope), read, out_of_scope
     )
 
 
+def _landed(spark: SparkSession, plan: ScoringPlan, step: Step) -> DataFrame:
+    from lakescore.lake.changes import refuse_recreated, rows_since
+    from lakescore.lake.net_changes import net_changes
+
+    source, table_id = plan.pins.source, plan.progress.source_id
+    if step.reads == "appended":
+        return rows_since(
+            spark,
+            source,
+            step.after_version,
+            table_id=table_id,
+            deletes=plan.predictions.when_deleted,
+        )
+    if step.reads == "changed":
+        key = plan.workload.source.key
+        return net_changes(spark, source, step.after_version, key, table_id=table_id)
+    if step.rows_where is None:
+        return source.read(spark)
+    refuse_recreated(source, source.version, table_id)
+    return source.read(spark).where(step.rows_where)
+
+
+def _scoped(landed: DataFrame, where: str | None) -> tuple[DataFrame, int, int]:
+    """The rows to stage, how many were read, and how many were left out as not in scope.
+
+    Of changed rows none is left out: one that left the scope takes its prediction with it.
+    """
+    from pyspark.sql import functions as F
+
+    from lakescore.lake.contract import CHANGE, OUT_OF_SCOPE, SCORE, count_scope, in_scope
+
+    if CHANGE not in landed.columns:
+        read, out_of_scope = count_scope(landed, where)
+        return landed.where(in_scope(where)), read, out_of_scope
+    left = (F.col(CHANGE) == SCORE) & ~in_scope(where)
+    change = F.when(left, F.lit(OUT_OF_SCOPE)).otherwise(F.col(CHANGE))
+    return landed.withColumn(CHANGE, change), landed.count(), 0
+
+
 def _predicted(
     spark: SparkSession, scoring: ScoringSettings, plan: ScoringPlan, judged: DataFrame, rows: int
 ) -> DataFrame:
-    from lakescore.lake.contract import CONTRACT_COLUMNS, REASONS
+    from lakescore.lake.contract import CHANGE, CONTRACT_COLUMNS, REASONS
 
     source, predictions = plan.workload.source, plan.predictions
     contexts = plan.model.contexts(plan.workload)
     frames = plan.pins.frames(spark)
     check_freshness(judged, source.prediction_time, contexts, frames)
-    keep = dict.fromkeys([*source.key, *predictions.passthrough, *CONTRACT_COLUMNS])
+    changes = [CHANGE] if CHANGE in judged.columns else []
+    keep = dict.fromkeys([*source.key, *predictions.passthrough, *CONTRACT_COLUMNS, *changes])
     return predict(
         judged,
         plan.model,

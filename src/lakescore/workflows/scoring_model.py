@@ -40,8 +40,12 @@ class ScoringModel:
 
 
 @contextmanager
-def scoring_model(settings: Settings, workload: Workload) -> Iterator[ScoringModel]:
+def scoring_model(
+    settings: Settings, workload: Workload, version: str | None = None
+) -> Iterator[ScoringModel]:
     """Open the workload's model for the time of the block; its files are gone afterwards.
+
+    `version` names one of its registered versions instead of the champion.
 
     Raises ModelNotFound when a workload that trains has no champion yet, and what `open_model`
     raises.
@@ -50,7 +54,10 @@ def scoring_model(settings: Settings, workload: Workload) -> Iterator[ScoringMod
     from lakescore.registry.store import Registry
 
     registry = Registry(settings.registry)
-    spec = workload.model or _champion(registry, workload)
+    if version is not None:
+        spec = f"models:/{registry.full_name(workload.name)}/{version}"
+    else:
+        spec = workload.model or _champion(registry, workload)
     with tempfile.TemporaryDirectory(prefix="lakescore-model-") as folder:
         opened = open_model(spec, trust=workload.trust, registry=registry, folder=Path(folder))
         yield ScoringModel(_version(opened), opened, _package(opened))

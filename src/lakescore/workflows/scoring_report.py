@@ -10,9 +10,10 @@ from lakescore.workflows.training_report import phases_of, pins_of
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from lakescore.lake.commits import CommitOutcome
+    from lakescore.lake.staging import Counts
     from lakescore.workflows.plan import ScoringPlan
     from lakescore.workflows.run_result import RunResult
+    from lakescore.workflows.steps import Step
 
 _BINS = 20
 
@@ -48,11 +49,12 @@ def score_distribution(predicted: DataFrame, column: str) -> page.Histogram | No
 def scoring_report(
     run: RunResult,
     plan: ScoringPlan,
-    outcome: CommitOutcome,
+    step: Step,
+    counts: Counts,
     distribution: page.Histogram | None,
 ) -> page.Report:
-    """The document of a run that committed."""
-    counts, predictions = outcome.counts, plan.predictions
+    """The document of a run that committed; `plan` and `step` of its last commit."""
+    predictions = plan.predictions
     model = plan.model
     return page.Report(
         kind=page.Kind.SCORING,
@@ -83,12 +85,12 @@ def scoring_report(
             filtered=counts.out_of_scope,
             predictions_table=predictions.table,
             quarantine_table=predictions.quarantine,
-            mode=predictions.mode,
+            mode=step.mode,
             commit_seq=plan.progress.next_seq,
-            source_after_version=plan.after_version,
+            source_after_version=step.after_version,
             source_version=plan.pins.source.version,
         ),
-        pins=pins_of(run, plan.after_version),
+        pins=pins_of(run, step.after_version),
         scores=distribution,
         timings=phases_of(run),
         reproduce=(f"lakescore plan {run.workload}", run.command),

@@ -1,0 +1,103 @@
+"""The predictions section: where scores go, what they are called, and how tables are kept."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from lakescore.config.base import ColumnName, ConfigModel, Identifier, SqlExpression, TableName
+from lakescore.config.forms import Share, as_list
+
+#: What lakescore itself writes beside each prediction.
+LINEAGE_COLUMNS = (
+    "_workload",
+    "_model_version",
+    "_run_id",
+    "_commit_seq",
+    "_source_version",
+    "_scored_at",
+)
+#: The day that a row of `mode: snapshot` is for.
+AS_OF = "_as_of"
+#: Why a row of `mode: upsert` no longer counts ('deleted' or 'invalid'); null while it does.
+WITHDRAWN = "_withdrawn"
+
+#: Mode -> what may become of predictions whose source row is deleted; the default first.
+_ON_DELETE = {
+    "append": ("refuse", "ignore"),
+    "upsert": ("delete", "mark", "keep"),
+    "snapshot": ("ignore",),
+}
+
+
+class Predictions(ConfigModel):
+    """Where scores go and what they are called."""
+
+    table: TableName = Field(description="Made by the first run; several workloads may share it.")
+    mode: Literal["append", "upsert", "snapshot"] = Field(
+        default="append",
+        description="append: one score for each new row. upsert: one current score a key, as rows "
+        "change. snapshot: the whole table once a day (`_as_of`).",
+    )
+    on_delete: Literal["refuse", "ignore", "delete", "mark", "keep"] | None = Field(
+        default=None,
+        description="When source rows are deleted. append: `refuse` (default) stops the run, "
+        "`ignore` keeps the scores. upsert: `delete` (default), `mark` in `_withdrawn`, or `keep`.",
+    )
+    on_invalid: Literal["delete", "mark"] = Field(
+        default="delete",
+        description="upsert: what becomes of a score whose row breaks its contract now.",
+    )
+    rescore: Literal["new", "all"] = Field(
+        default="new",
+        description="A new model scores new rows only, or all of them again at the next run.",
+    )
+    backfill_by: ColumnName | None = Field(
+        default=None,
+        description="Column among `passthrough` or the key whose range `backfill` recomputes.",
+    )
+    where: SqlExpression | None = Field(
+        default=None, description="Only these source rows are scored; the rest are counted."
+    )
+    passthrough: tuple[ColumnName, ...] = Field(
+        default=(), description="Source columns kept beside the key."
+    )
+    column: Identifier = Field(default="prediction", description="Probability, or value.")
+    class_column: Identifier | None = Field(default=None, description="1 at or above threshold.")
+    threshold: Share = Field(default=0.5, description="For `class_column`.")
+    partition_by: tuple[ColumnName, ...] = Field(
+        default=(), description="Must be among `passthrough`."
+    )
+    quarantine_table: TableName | None = Field(
+        default=None, description="Defaults to the table's name and `_quarantine`."
+    )
+
+    _lists = field_validator("passthrough", "partition_by", mode="before")(as_list)
+
+    @property
+    def quarantine(self) -> str:
+        return self.quarantine_table or f"{self.table}_quarantine"
+
+    @property
+    def when_deleted(self) -> str:
+        """`on_delete`, or the mode's default."""
+        return self.on_delete or _ON_DELETE[self.mode][0]
+
+    @model_validator(mode="after")
+    def _partitions_are_written(self) -> Predictions:
+        unknown = [name for name in self.partition_by if name not in self.passthrough]
+        if unknown:
+            raise ValueError(f"partition_by needs its columns in passthrough: {', '.join(unknown)}")
+        return self
+
+    @model_validator(mode="after")
+    def _options_fit_the_mode(self) -> Predictions:
+        allowed = _ON_DELETE[self.mode]
+        if self.on_delete is not None and self.on_delete not in allowed:
+            raise ValueError(f"on_delete of mode {self.mode} is {' or '.join(allowed)}")
+        if self.mode == "snapshot" and self.rescore == "all":
+            raise ValueError("mode snapshot scores every row anyway: remove rescore")
+        if self.mode == "snapshot" and self.backfill_by is not None:
+            raise ValueError("mode snapshot is recomputed day by day: remove backfill_by")
+        return self

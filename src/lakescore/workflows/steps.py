@@ -1,0 +1,197 @@
+"""What the next commit of a workload is to do: decided from progress and pins, before any work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any, Literal
+
+from lakescore.config.base import quoted
+from lakescore.config.predictions import AS_OF
+from lakescore.errors import UsageError
+from lakescore.workflows.as_of import today
+
+if TYPE_CHECKING:
+    from lakescore.config.workload import Predictions, Workload
+    from lakescore.lake.chain import Progress
+    from lakescore.lake.snapshot import Snapshot
+
+Reads = Literal["appended", "changed", "all"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked of a scoring run: what is new, everything again, or a range again.
+
+    `as_of` is the run's day. A range is of `predictions.backfill_by`, both ends included.
+    """
+
+    as_of: date
+    kind: Literal["new", "full", "backfill"] = "new"
+    first: str | None = None
+    last: str | None = None
+
+
+def requested(as_of: str | None, *, full: bool = False) -> Request:
+    """The request that options make. Raises UsageError for a day that is none."""
+    try:
+        day = today() if as_of is None else date.fromisoformat(as_of)
+    except ValueError as error:
+        raise UsageError(
+            f"'{as_of}' is not a day", where="--as-of", hint="write it like 2024-01-31"
+        ) from error
+    return Request(day, "full" if full else "new")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One commit: which source rows it reads, and which predictions it replaces.
+
+    `reads` says how the source is read: what was appended or changed since `after_version`, or
+    all of its pinned version (those rows that meet `rows_where`). `replaces` and `closes` are as
+    in CommitPlan; `because` is for people.
+    """
+
+    mode: str
+    reads: Reads
+    because: str
+    after_version: int | None = None
+    rows_where: str | None = None
+    replaces: str | None = None
+    closes: str | None = None
+    merge_by: tuple[str, ...] = ()
+    on_delete: str = "delete"
+    as_of: date | None = None
+    generation: int = 0
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-ready: what a plan says of the step."""
+        told = {name: value for name, value in vars(self).items() if value not in (None, ())}
+        return told if self.as_of is None else told | {"as_of": self.as_of.isoformat()}
+
+
+def predictions_of(workload: Workload) -> Predictions:
+    """Raises UsageError for a workload that only trains."""
+    if workload.predictions is None:
+        raise UsageError(
+            f"workload '{workload.name}' does not say where predictions go",
+            hint="add `predictions: {table: …}`",
+        )
+    return workload.predictions
+
+
+def next_step(
+    workload: Workload,
+    request: Request,
+    progress: Progress,
+    *,
+    source: Snapshot,
+    model_version: str,
+) -> Step | None:
+    """The step that `request` asks for now; None when there is nothing to do.
+
+    For a backfill `source` is pinned at the progress version. Raises UsageError for a request
+    that does not fit the mode.
+    """
+    predictions = predictions_of(workload)
+    if predictions.mode == "snapshot":
+        return _snapshot(request, progress, source, model_version)
+    if request.kind == "full":
+        return _everything(progress, "everything again, as asked")
+    if request.kind == "backfill":
+        return _backfill(predictions, request, progress, source)
+    if _is_restated(predictions, progress, model_version):
+        return _restated(workload, predictions, progress, model_version)
+    if progress.source_id == source.table_id and progress.source_version == source.version:
+        return None
+    return _catch_up(workload, predictions, progress)
+
+
+def _catch_up(workload: Workload, predictions: Predictions, progress: Progress) -> Step:
+    since = progress.source_version
+    because = "every row" if since is None else f"what changed since @{since}"
+    if predictions.mode == "append":
+        because = "every row" if since is None else f"rows appended since @{since}"
+        return Step("append", "appended", because, since, generation=progress.generation)
+    return Step(
+        "upsert", "changed", because, since,
+        merge_by=workload.source.key,
+        on_delete=predictions.when_deleted,
+        generation=progress.generation,
+    )  # fmt: skip
+
+
+def _snapshot(
+    request: Request, progress: Progress, source: Snapshot, model_version: str
+) -> Step | None:
+    if request.kind != "new":
+        raise UsageError(
+            f"mode snapshot has no {request.kind}: each day is replaced as a whole",
+            hint="lakescore score NAME --as-of YYYY-MM-DD scores a day again",
+        )
+    same_rows = progress.source_id == source.table_id and progress.source_version == source.version
+    if same_rows and progress.model_version == model_version:
+        return None
+    day = f"{AS_OF} = DATE'{request.as_of.isoformat()}'"
+    return Step(
+        "snapshot", "all", f"the whole table as of {request.as_of}",
+        replaces=day, closes=day, as_of=request.as_of, generation=progress.generation,
+    )  # fmt: skip
+
+
+def _everything(progress: Progress, because: str) -> Step:
+    return Step(
+        "full", "all", because,
+        replaces="true", closes="true", generation=progress.generation + 1,
+    )  # fmt: skip
+
+
+def _is_restated(predictions: Predictions, progress: Progress, model_version: str) -> bool:
+    has_scored = progress.model_version is not None
+    return predictions.rescore == "all" and has_scored and progress.model_version != model_version
+
+
+def _restated(
+    workload: Workload, predictions: Predictions, progress: Progress, model_version: str
+) -> Step:
+    """Every row by the new model; predictions of rows that the source lost stay as they were."""
+    because = f"rescore: all, and the model is version {model_version} now"
+    if predictions.when_deleted in ("ignore", "keep", "mark"):
+        return Step(
+            "full", "all", because,
+            merge_by=workload.source.key, on_delete="keep", closes="true",
+            generation=progress.generation + 1,
+        )  # fmt: skip
+    return _everything(progress, because)
+
+
+def _backfill(
+    predictions: Predictions, request: Request, progress: Progress, source: Snapshot
+) -> Step:
+    by = predictions.backfill_by
+    if by is None:
+        raise UsageError(
+            "a backfill needs a column whose range it recomputes",
+            where="predictions.backfill_by",
+            hint="name one of passthrough or the key, like `backfill_by: order_date`",
+        )
+    kind = source.schema[by].dataType.simpleString()
+    told = _range(quoted(by), kind, request)
+    payload = f"cast(get_json_object(_payload, '$[\\'{by}\\']') as {kind})"
+    return Step(
+        "backfill", "all", f"{by} from {request.first} to {request.last}",
+        rows_where=told, replaces=told, closes=_range(payload, kind, request),
+        generation=progress.generation,
+    )  # fmt: skip
+
+
+def _range(value: str, kind: str, request: Request) -> str:
+    """SQL: value in [first, last]; literals are cast to the column's type, so it is pruned by."""
+    bounds = []
+    for sign, bound in ((">=", request.first), ("<=", request.last)):
+        if bound is not None:
+            text = bound.replace("\\", "\\\\").replace("'", "\\'")
+            bounds.append(f"{value} {sign} cast('{text}' as {kind})")
+    if not bounds:
+        raise UsageError("a backfill needs --from, --to or both")
+    return " AND ".join(bounds)
