@@ -85,6 +85,8 @@ def test_a_backfill_replaces_its_range_as_of_the_progress(life) -> None:
     assert (4, 27.0, "3") in one.scores()
     with pytest.raises(UsageError, match="--from, --to or both"):
         one.backfill()
+    with pytest.raises(UsageError, match="'2024-13-01' is not a date"):
+        one.backfill(first="2024-13-01")
 
 
 def test_a_backfill_closes_the_refused_rows_that_are_valid_now(life) -> None:
@@ -161,6 +163,39 @@ def test_upserted_rows_without_a_key_go_by_their_content(life, feed: bool) -> No
     one.score()
     assert sum(copies for _, copies in one.refused()) == 2
     assert one.scores() == [(1, 3.0, "1"), (7, 11.0, "1")]
+
+
+@pytest.mark.parametrize("feed", [True, False])
+def test_a_key_that_loses_one_of_two_rows_is_judged_by_the_other(life, feed: bool) -> None:
+    one = life(feed, mode="upsert")
+    one.append((1, 1.0, day(1)), (1, 2.0, day(1)), (2, 2.0, day(1)))
+    one.score()
+    assert one.scores() == [(2, 5.0, "1")]
+    assert one.refused() == [('{"id":1}', 1), ('{"id":1}', 1)]
+    one.sql("DELETE FROM {t} WHERE id = 1 AND x = 2.0")
+    one.score()
+    assert one.scores() == [(1, 3.0, "1"), (2, 5.0, "1")]
+    assert one.refused() == []
+
+
+def test_a_backfill_by_another_version_does_not_decide_what_is_restated(life) -> None:
+    one = life(rescore="all", backfill_by="day")
+    one.append((1, 1.0, day(1)), (2, 2.0, day(2)))
+    one.score()
+    one.backfill(first="2024-01-02", version="2")
+    assert one.score().status is Status.NOTHING_TO_DO
+    one.promote("2")
+    assert one.score().counts["predicted"] == 2
+    assert one.scores() == [(1, 2.0, "2"), (2, 5.0, "2")]
+
+
+def test_another_mode_needs_a_new_start(life) -> None:
+    life().append((1, 1.0, day(1)))
+    life().score()
+    with pytest.raises(UsageError, match="made in mode append"):
+        life(mode="upsert").score()
+    life(mode="upsert").score(full=True)
+    assert life(mode="upsert").score().status is Status.NOTHING_TO_DO
 
 
 def test_upsert_policies_mark_keep_and_scope(life) -> None:

@@ -96,6 +96,8 @@ class Predictions(ConfigModel):
         allowed = _ON_DELETE[self.mode]
         if self.on_delete is not None and self.on_delete not in allowed:
             raise ValueError(f"on_delete of mode {self.mode} is {' or '.join(allowed)}")
+        if self.mode == "upsert" and self.rescore == "all" and self.when_deleted != "delete":
+            raise ValueError("rescore: all of mode upsert needs on_delete: delete")
         if self.mode == "snapshot" and self.rescore == "all":
             raise ValueError("mode snapshot scores every row anyway: remove rescore")
         if self.mode == "snapshot" and self.backfill_by is not None:

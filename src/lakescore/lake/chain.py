@@ -16,6 +16,8 @@ class Progress:
 
     `commit_seq` is the highest number ever used, `source_version` (of the table `source_id`)
     how far the rows that stand now go. A RESTORE lowers the second, never the first.
+    `stands_under` is the model that `rescore: all` last brought every row to, or scored new rows
+    with; a backfill does not move it.
     """
 
     commit_seq: int = 0
@@ -24,6 +26,8 @@ class Progress:
     model_version: str | None = None
     run_id: str | None = None
     generation: int = 0
+    stands_under: str | None = None
+    mode: str | None = None
 
     @property
     def next_seq(self) -> int:
@@ -99,4 +103,6 @@ def progress_of(metadata: Mapping[str, Any], commit_seq: int) -> Progress:
         model_version=metadata.get("model_version"),
         run_id=metadata.get("run_id"),
         generation=metadata.get("generation", 0),
+        mode=metadata.get("workload_mode"),
+        stands_under=metadata.get("stands_under", metadata.get("model_version")),
     )

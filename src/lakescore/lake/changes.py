@@ -111,7 +111,7 @@ def _from_change_feed(
 
 def change_feed(spark: SparkSession, snapshot: Snapshot, after: int) -> DataFrame | None:
     """Delta's change feed of (after, snapshot.version]; None where it does not cover all of it."""
-    from pyspark.sql.utils import AnalysisException
+    from pyspark.sql.utils import AnalysisException, IllegalArgumentException
 
     if not snapshot.detail.has_change_feed:
         return None
@@ -126,7 +126,7 @@ def change_feed(spark: SparkSession, snapshot: Snapshot, after: int) -> DataFram
         changes = reader.load(table.path) if table.path else reader.table(str(table.identifier))
         # Whether the range is covered is known when it is planned, not before.
         changes.select("_change_type").limit(1).count()
-    except AnalysisException:
+    except (AnalysisException, IllegalArgumentException):
         return None
     return changes
 

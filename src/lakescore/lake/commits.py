@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from lakescore.config.predictions import WITHDRAWN
+from lakescore.config.predictions import AS_OF, WITHDRAWN
 from lakescore.lake.chain import Chain, Progress
 from lakescore.lake.contract import CONTRACT_COLUMNS, COPIES, KEY, PAYLOAD, REASONS, ROW_HASH
 from lakescore.lake.creation import check_role, create_table, with_columns
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _ROLE = "predictions"
 #: How much history is read at first, and at most, to find a workload's last commit.
-_WINDOWS = (32, 1024)
+_WINDOWS = (32, 1024, 1_000_000)
 
 
 @dataclass(frozen=True)
@@ -128,10 +128,9 @@ class PredictionsLog:
 
     def quarantined(self) -> DataFrame:
         """This workload's quarantine rows that are in force. Raises TableNotFound."""
-        chain = self._chain()
-        return self._quarantine.in_force(
-            chain.not_in_force(self._quarantine.attempts(chain.lowest_seq))
-        )
+        attempts = self._quarantine.attempts(0)
+        chain = self._chain(back_to=min(attempts.values(), default=None))
+        return self._quarantine.in_force(chain.not_in_force(attempts))
 
     def _changes(self, staged: Staged, plan: CommitPlan) -> Callable[[SparkSession], DataFrame]:
         """The rows to write, in whichever session writes them."""
@@ -188,6 +187,8 @@ class PredictionsLog:
         if not (plan.merge_by or plan.closes) or not self._quarantine.exists():
             return None
         in_force = self.quarantined()
+        if plan.as_of is not None and AS_OF not in in_force.columns:
+            return None
         if plan.closes:
             return in_force.where(F.expr(plan.closes)).select(ROW_ID)
         keys = staged.keys(self._spark, plan.merge_by)
@@ -202,12 +203,17 @@ class PredictionsLog:
     def _rows(self) -> DataFrame:
         return self._table.read(self._spark).where(F.col("_workload") == self._workload)
 
-    def _chain(self) -> Chain:
+    def _chain(self, back_to: int | None = None) -> Chain:
+        """This workload's commits, as far back as tells its progress, and number `back_to`.
+
+        A commit's number grows with its version, so a longer history than that tells no more.
+        """
         chain = Chain((), (), complete=True, restored=False)
         for window in _WINDOWS:
             commits = recent_commits(self._spark, self._table, window)
             chain = Chain.of(commits, self.app_id)
-            if chain.tells or len(commits) < window:
+            far_enough = back_to is None or (chain.own and chain.lowest_seq <= back_to)
+            if chain.complete or (chain.tells and far_enough) or len(commits) < window:
                 break
         return chain
 
@@ -257,7 +263,7 @@ class PredictionsLog:
             with_columns(self._spark, self._table, schema)
             return
         check_names_are_plain(schema.names, where=self._table.name)
-        create_table(
+        created = create_table(
             self._spark,
             self._table,
             schema,
@@ -265,6 +271,8 @@ class PredictionsLog:
             comment="Predictions by lakescore; one row per workload and key",
             partition_by=self._partition_by,
         )
+        if not created and self._exists():
+            with_columns(self._spark, self._table, schema)
 
 
 def _moved(known: Progress, lineage: Mapping[str, Any]) -> Progress:
@@ -276,5 +284,6 @@ def _moved(known: Progress, lineage: Mapping[str, Any]) -> Progress:
         commit_seq=max(known.commit_seq, lineage["_commit_seq"]),
         source_version=lineage["_source_version"],
         model_version=lineage["_model_version"],
+        stands_under=lineage["_model_version"],
         run_id=lineage["_run_id"],
     )

@@ -240,9 +240,14 @@ def _not_finite(name: str) -> Column:
 
 def _has_duplicates(rows: DataFrame, key: Sequence[str]) -> bool:
     """Whether a key that has no null stands more than once."""
-    names = [quoted(name) for name in key]
+    names = [quoted(name) for name in _apart(rows, key)]
     counted = rows.select(*names).dropna("any").groupBy(*names).count()
     return bool(counted.where("count > 1").limit(1).count() > 0)
+
+
+def _apart(rows: DataFrame, key: Sequence[str]) -> list[str]:
+    """By what rows are told apart: of changed rows only like is compared with like."""
+    return [*key, CHANGE] if CHANGE in rows.columns else list(key)
 
 
 def _collapse_copies(checked: DataFrame, key: Sequence[str], content: Column) -> DataFrame:
@@ -252,7 +257,7 @@ def _collapse_copies(checked: DataFrame, key: Sequence[str], content: Column) ->
     """
     anonymous = F.greatest(*(F.col(quoted(name)).isNull() for name in key), F.lit(False))
     keyed = checked.withColumn(ROW_HASH, content)
-    groups = [F.col(quoted(name)) for name in key]
+    groups = [F.col(quoted(name)) for name in _apart(checked, key)]
     spread = F.when(anonymous, F.col(ROW_HASH))
     by_content = Window.partitionBy(*groups, spread).orderBy(ROW_HASH)
     whole = by_content.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)

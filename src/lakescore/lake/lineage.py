@@ -24,7 +24,9 @@ class CommitPlan:
     Of the workload's rows the commit replaces those that meet `replaces` (SQL over the predictions
     table) or, with `merge_by`, those of the same key; without either it appends. `closes` (SQL
     over the quarantine) says which refused rows in force are judged anew; with `merge_by`, also
-    those of the same key. `as_of` is the day of a snapshot.
+    those of the same key. `as_of` is the day of a snapshot,
+    `stands_under` as in Progress,
+    `workload_mode` what the workload declares.
     """
 
     run_id: str
@@ -42,6 +44,8 @@ class CommitPlan:
     on_invalid: str = "delete"
     closes: str | None = None
     as_of: date | None = None
+    stands_under: str | None = None
+    workload_mode: str | None = None
 
     def metadata(self) -> dict[str, Any]:
         """The plan as commit metadata."""

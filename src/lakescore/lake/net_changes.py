@@ -46,9 +46,12 @@ def net_changes(
     if after_version is None:
         return snapshot.read(spark).withColumn(CHANGE, F.lit(SCORE))
     refuse_recreated(snapshot, after_version, table_id)
+    if after_version == snapshot.version:
+        return snapshot.read(spark).where(F.lit(False)).withColumn(CHANGE, F.lit(SCORE))
     signed = _signed(spark, snapshot, after_version)
     keyed = reduce(lambda left, right: left & right, (_is_set(name) for name in key))
-    return _by_key(signed.where(keyed), key).unionByName(
+    changed = _by_key(signed.where(keyed), key)
+    return _with_rows_left(changed, snapshot.read(spark), key).unionByName(
         _by_content(signed.where(~keyed), snapshot.schema.names)
     )
 
@@ -93,6 +96,23 @@ def _by_key(signed: DataFrame, key: Sequence[str]) -> DataFrame:
         .withColumn(CHANGE, change)
         .drop(_SIGN, _AT, "_last", "_left", "_place")
     )
+
+
+def _with_rows_left(changed: DataFrame, now: DataFrame, key: Sequence[str]) -> DataFrame:
+    """A key of which one row of several was deleted is not gone: its other rows are judged.
+
+    The table is read for the deleted keys only, and not at all when there are none.
+    """
+    gone = changed.where(F.col(CHANGE) == DELETED)
+    if gone.limit(1).count() == 0:
+        return changed
+    names = [quoted(name) for name in key]
+    left = now.join(gone.select(*names), list(key), "left_semi").select(*map(quoted, now.columns))
+    really = gone.join(left.select(*names), list(key), "left_anti").select(
+        *map(quoted, gone.columns)
+    )
+    kept = changed.where(F.col(CHANGE) != DELETED)
+    return kept.unionByName(really).unionByName(left.withColumn(CHANGE, F.lit(SCORE)))
 
 
 def _by_content(signed: DataFrame, columns: Sequence[str]) -> DataFrame:

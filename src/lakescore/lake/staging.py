@@ -118,6 +118,7 @@ class Staged:
         policy = F.create_map(*(F.lit(text) for pair in policies.items() for text in pair))
         names = [quoted(name) for name in key]
         rows = self.rows(spark).dropna("any", subset=names).where(F.col(_FATE) != "predicted")
+        rows = rows.join(written.select(*names), list(key), "left_anti")
         fates = rows.groupBy(*names).agg(F.max(_FATE).alias(_FATE))
         why = F.when(F.col(_FATE) == "quarantined", F.lit(INVALID)).otherwise(F.col(_FATE))
         removed = fates.select(

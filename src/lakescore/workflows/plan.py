@@ -11,7 +11,13 @@ from lakescore.hashing import json_sha256
 from lakescore.workflows.as_of import on_day, today
 from lakescore.workflows.pins import Pins, pin_tables
 from lakescore.workflows.scoring_model import ScoringModel, scoring_model
-from lakescore.workflows.steps import Request, Step, next_step, predictions_of
+from lakescore.workflows.steps import (
+    Request,
+    Step,
+    next_step,
+    predictions_of,
+    refuse_unreadable_bounds,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -61,6 +67,10 @@ class ScoringPlan:
             on_invalid=self.predictions.on_invalid,
             closes=step.closes,
             as_of=step.as_of,
+            workload_mode=self.predictions.mode,
+            stands_under=(
+                self.progress.stands_under if step.mode == "backfill" else self.model.version
+            ),
         )
 
     def describe(self) -> dict[str, Any]:
@@ -124,6 +134,8 @@ def make_plan(
     """Decide from the lake's present state. Reads metadata only and writes nothing."""
     at = progress.source_version if request.kind == "backfill" else None
     pins = pin_tables(spark, lake, workload.source, model.contexts(workload), source_version=at)
+    if request.kind == "backfill":
+        refuse_unreadable_bounds(spark, predictions_of(workload), request, pins.source)
     step = next_step(workload, request, progress, source=pins.source, model_version=model.version)
     return ScoringPlan(workload, model, pins, progress, step)
 

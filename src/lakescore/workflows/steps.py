@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lakescore.config.base import quoted
 from lakescore.config.predictions import AS_OF
-from lakescore.errors import UsageError
+from lakescore.errors import ColumnMissing, UsageError, did_you_mean
 from lakescore.workflows.as_of import today
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+    from pyspark.sql.types import StructField
+
     from lakescore.config.workload import Predictions, Workload
     from lakescore.lake.chain import Progress
     from lakescore.lake.snapshot import Snapshot
@@ -96,6 +99,13 @@ def next_step(
     predictions = predictions_of(workload)
     if predictions.mode == "snapshot":
         return _snapshot(request, progress, source, model_version)
+    if progress.mode not in (None, predictions.mode) and request.kind != "full":
+        raise UsageError(
+            f"the predictions were made in mode {progress.mode}, and the mode is "
+            f"{predictions.mode} now",
+            where="predictions.mode",
+            hint=f"lakescore score {workload.name} --full starts over in the new mode",
+        )
     if request.kind == "full":
         return _everything(progress, "everything again, as asked")
     if request.kind == "backfill":
@@ -147,8 +157,9 @@ def _everything(progress: Progress, because: str) -> Step:
 
 
 def _is_restated(predictions: Predictions, progress: Progress, model_version: str) -> bool:
-    has_scored = progress.model_version is not None
-    return predictions.rescore == "all" and has_scored and progress.model_version != model_version
+    stands_under = progress.stands_under
+    moved = stands_under is not None and stands_under != model_version
+    return predictions.rescore == "all" and moved
 
 
 def _restated(
@@ -169,15 +180,24 @@ def _backfill(
     predictions: Predictions, request: Request, progress: Progress, source: Snapshot
 ) -> Step:
     by = predictions.backfill_by
+    if predictions.when_deleted in ("ignore", "mark", "keep"):
+        raise UsageError(
+            f"on_delete: {predictions.when_deleted} keeps predictions whose source row is gone, "
+            "and a backfill would replace its range without them",
+            where="predictions.on_delete",
+            hint="keep such a range as it is, or set on_delete to refuse (append) or delete "
+            "(upsert) and backfill",
+        )
     if by is None:
         raise UsageError(
             "a backfill needs a column whose range it recomputes",
             where="predictions.backfill_by",
             hint="name one of passthrough or the key, like `backfill_by: order_date`",
         )
-    kind = source.schema[by].dataType.simpleString()
-    told = _range(quoted(by), kind, request)
-    payload = f"cast(get_json_object(_payload, '$[\\'{by}\\']') as {kind})"
+    column = _column(source, by)
+    kind = column.dataType.simpleString()
+    told = _range(quoted(column.name), kind, request)
+    payload = f"cast(from_json(_payload, '{_one_column(column)}').{quoted(column.name)} as {kind})"
     return Step(
         "backfill", "all", f"{by} from {request.first} to {request.last}",
         rows_where=told, replaces=told, closes=_range(payload, kind, request),
@@ -185,13 +205,50 @@ def _backfill(
     )  # fmt: skip
 
 
+def _column(source: Snapshot, name: str) -> StructField:
+    """The source's column of this name, whatever its case. Raises ColumnMissing."""
+    for field in source.schema:
+        if field.name.lower() == name.lower():
+            return field
+    raise ColumnMissing(
+        f"missing: '{name}'", where=str(source), hint=did_you_mean(name, source.schema.names)
+    )
+
+
+def refuse_unreadable_bounds(
+    spark: SparkSession, predictions: Predictions, request: Request, source: Snapshot
+) -> None:
+    """Raise UsageError for an end of the range that is no value of the column's type."""
+    if predictions.backfill_by is None:
+        return
+    kind = _column(source, predictions.backfill_by).dataType.simpleString()
+    for option, bound in (("--from", request.first), ("--to", request.last)):
+        if bound is None:
+            continue
+        value = spark.range(1).selectExpr(f"{_literal(bound, kind)} AS bound").collect()[0].bound
+        if value is None:
+            raise UsageError(
+                f"'{bound}' is not a {kind}, which '{predictions.backfill_by}' is", where=option
+            )
+
+
+def _literal(bound: str, kind: str) -> str:
+    text = bound.replace("\\", "\\\\").replace("'", "\\'")
+    return f"cast('{text}' as {kind})"
+
+
+def _one_column(column: StructField) -> str:
+    """The schema of a refused row's payload, cut to one column, as it stands in SQL text."""
+    schema = f"{quoted(column.name)} string"
+    return schema.replace("\\", "\\\\").replace("'", "\\'")
+
+
 def _range(value: str, kind: str, request: Request) -> str:
     """SQL: value in [first, last]; literals are cast to the column's type, so it is pruned by."""
     bounds = []
     for sign, bound in ((">=", request.first), ("<=", request.last)):
         if bound is not None:
-            text = bound.replace("\\", "\\\\").replace("'", "\\'")
-            bounds.append(f"{value} {sign} cast('{text}' as {kind})")
+            bounds.append(f"{value} {sign} {_literal(bound, kind)}")
     if not bounds:
         raise UsageError("a backfill needs --from, --to or both")
     return " AND ".join(bounds)
