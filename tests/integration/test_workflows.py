@@ -74,6 +74,7 @@ def test_refused_rows_are_quarantined_with_their_reason(trained: Project, capsys
     counts = trained.result(capsys.readouterr().out)["counts"]
     assert counts == {
         "read": 312, "predicted": 308, "quarantined": 3, "duplicates": 1, "out_of_scope": 0,
+        "deleted": 0,
     }  # fmt: skip
     refused = trained.rows("churn_scores_quarantine")
     reasons = {reason for row in refused.collect() for reason in row["_reasons"]}
@@ -162,7 +163,8 @@ def test_a_numeric_target_needs_yaml_only(project: Project, capsys) -> None:
 def test_plan_says_what_score_then_does(trained: Project, capsys) -> None:
     assert trained.run("plan", "churn", "--json") == 0
     plan = trained.result(capsys.readouterr().out)
-    assert plan["commit_seq"] == 1 and plan["after_version"] is None
+    assert plan["commit_seq"] == 1
+    assert plan["step"]["reads"] == "appended" and "after_version" not in plan["step"]
     assert trained.run("score", "churn", "--json") == 0
     assert trained.result(capsys.readouterr().out)["details"]["plan_hash"] == plan["plan_hash"]
     assert trained.run("plan", "churn") == 0
