@@ -112,13 +112,12 @@ class PredictionsLog:
         when the rows do not fit the table, and ForeignTable.
         """
         attempt_id = uuid.uuid4().hex
-        self._prepare(self._changes(staged, plan)(self._spark).drop(ACTION).schema)
+        changes = self._changes(staged, plan)
+        self._prepare(changes(self._spark).drop(ACTION).schema)
         judged = self._judge(staged, plan, attempt_id)
         result = {"counts": staged.counts.as_dict(), "reasons": staged.reasons}
         metadata = {"kind": "predictions", **plan.metadata(), **result}
-        outcome = self._write(
-            self._changes(staged, plan), self._how(plan), plan.commit_seq, attempt_id, metadata
-        )
+        outcome = self._write(changes, self._how(plan), plan.commit_seq, attempt_id, metadata)
         if outcome.commit is not None:
             return CommitOutcome(True, outcome.commit.version, staged.counts)
         if judged:
@@ -155,40 +154,37 @@ class PredictionsLog:
 
     def _judge(self, staged: Staged, plan: CommitPlan, attempt_id: str) -> bool:
         """Write the refused rows, and close those in force that were judged anew."""
-        refused, closed = staged.quarantined(self._spark), self._closed(staged, plan)
-        if plan.merge_by and staged.counts.deleted and closed is not None:
-            gone = self._gone(staged, plan)
-            closed = closed.unionByName(gone.select(F.explode("rows").alias(ROW_ID)))
-            refused = refused.unionByName(gone.where(F.col(COPIES) > 0).select(*CONTRACT_COLUMNS))
+        refused, closed = staged.quarantined(self._spark), None
+        if (plan.merge_by or plan.closes) and self._quarantine.exists():
+            in_force = self.quarantined()
+            closed = self._closed(staged, plan, in_force)
+            if plan.merge_by and staged.counts.deleted:
+                gone = self._gone(staged, plan, in_force)
+                closed = closed.unionByName(gone.select(F.explode("rows").alias(ROW_ID)))
+                left = gone.where(F.col(COPIES) > 0)
+                refused = refused.unionByName(left.select(*CONTRACT_COLUMNS))
         if not staged.counts.quarantined and (closed is None or closed.limit(1).count() == 0):
             return False
         self._quarantine.append(refused, plan, attempt_id, closed)
         return True
 
-    def _gone(self, staged: Staged, plan: CommitPlan) -> DataFrame:
+    def _gone(self, staged: Staged, plan: CommitPlan, in_force: DataFrame) -> DataFrame:
         """Refused rows without a key of which copies were deleted: the `rows` that stood for
         them, and CONTRACT_COLUMNS with the copies that are left.
         """
         gone = staged.gone_without_key(self._spark, plan.merge_by)
-        stood = (
-            self.quarantined()
-            .groupBy(ROW_HASH)
-            .agg(
-                F.collect_list(ROW_ID).alias("rows"),
-                F.sum(COPIES).alias("stood"),
-                *(F.first(name).alias(name) for name in (REASONS, KEY, PAYLOAD)),
-            )
+        stood = in_force.groupBy(ROW_HASH).agg(
+            F.collect_list(ROW_ID).alias("rows"),
+            F.sum(COPIES).alias("stood"),
+            *(F.first(name).alias(name) for name in (REASONS, KEY, PAYLOAD)),
         )
         left = (F.col("stood") - F.col("gone")).alias(COPIES)
         return stood.join(gone, ROW_HASH).select("rows", REASONS, left, ROW_HASH, KEY, PAYLOAD)
 
-    def _closed(self, staged: Staged, plan: CommitPlan) -> DataFrame | None:
-        """The quarantine rows in force whose source rows this commit judged anew."""
-        if not (plan.merge_by or plan.closes) or not self._quarantine.exists():
-            return None
-        in_force = self.quarantined()
+    def _closed(self, staged: Staged, plan: CommitPlan, in_force: DataFrame) -> DataFrame:
+        """The rows of `in_force` whose source rows this commit judged anew: their `_row_id`."""
         if plan.as_of is not None and AS_OF not in in_force.columns:
-            return None
+            return in_force.where(F.lit(False)).select(ROW_ID)
         if plan.closes:
             return in_force.where(F.expr(plan.closes)).select(ROW_ID)
         keys = staged.keys(self._spark, plan.merge_by)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lakescore.config.base import quoted
 from lakescore.config.predictions import AS_OF
 from lakescore.errors import ColumnMissing, UsageError, did_you_mean
+from lakescore.lake.schemas import string_literal
 from lakescore.workflows.as_of import today
 
 if TYPE_CHECKING:
@@ -195,9 +196,9 @@ def _backfill(
             hint="name one of passthrough or the key, like `backfill_by: order_date`",
         )
     column = _column(source, by)
-    kind = column.dataType.simpleString()
-    told = _range(quoted(column.name), kind, request)
-    payload = f"cast(from_json(_payload, '{_one_column(column)}').{quoted(column.name)} as {kind})"
+    name, kind = quoted(column.name), column.dataType.simpleString()
+    told = _range(name, kind, request)
+    payload = f"cast(from_json(_payload, {string_literal(f'{name} string')}).{name} as {kind})"
     return Step(
         "backfill", "all", f"{by} from {request.first} to {request.last}",
         rows_where=told, replaces=told, closes=_range(payload, kind, request),
@@ -233,14 +234,7 @@ def refuse_unreadable_bounds(
 
 
 def _literal(bound: str, kind: str) -> str:
-    text = bound.replace("\\", "\\\\").replace("'", "\\'")
-    return f"cast('{text}' as {kind})"
-
-
-def _one_column(column: StructField) -> str:
-    """The schema of a refused row's payload, cut to one column, as it stands in SQL text."""
-    schema = f"{quoted(column.name)} string"
-    return schema.replace("\\", "\\\\").replace("'", "\\'")
+    return f"cast({string_literal(bound)} as {kind})"
 
 
 def _range(value: str, kind: str, request: Request) -> str:
