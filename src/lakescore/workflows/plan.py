@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 
     from lakescore.config.settings import Settings
     from lakescore.config.workload import Predictions, Workload
-    from lakescore.lake.chain import Progress
+    from lakescore.lake.chain import Part, Progress
+    from lakescore.lake.chunks import Chunk
     from lakescore.lake.commits import PredictionsLog
     from lakescore.lake.lineage import CommitPlan
+    from lakescore.lake.snapshot import Snapshot
     from lakescore.lake.tables import Lake
 
 
@@ -71,6 +73,8 @@ class ScoringPlan:
             stands_under=(
                 self.progress.stands_under if step.mode == "backfill" else self.model.version
             ),
+            after_version=step.after_version,
+            part=_part_after(step, self.pins.source.version),
         )
 
     def describe(self) -> dict[str, Any]:
@@ -93,6 +97,8 @@ class ScoringPlan:
             yield f"replaces     the workload's rows where {step.replaces}"
         if step is not None and step.merge_by:
             yield f"merges       by {', '.join(step.merge_by)}; deleted rows: {step.on_delete}"
+        if step is not None and step.more:
+            yield "then         the next chunk, each in a commit of its own"
         if step is None:
             yield "nothing to do: the source has no newer commit"
 
@@ -131,13 +137,48 @@ def make_plan(
     progress: Progress,
     request: Request,
 ) -> ScoringPlan:
-    """Decide from the lake's present state. Reads metadata only and writes nothing."""
+    """Decide from the lake's present state. Reads metadata only and writes nothing.
+
+    Where a catch-up is cut between files, it reads how many rows each of them has.
+    """
     at = progress.source_version if request.kind == "backfill" else None
     pins = pin_tables(spark, lake, workload.source, model.contexts(workload), source_version=at)
     if request.kind == "backfill":
         refuse_unreadable_bounds(spark, predictions_of(workload), request, pins.source)
     step = next_step(workload, request, progress, source=pins.source, model_version=model.version)
+    if step is not None and step.catches_up:
+        chunk = _next_chunk(spark, workload, progress, step, pins.source)
+        pins, step = replace(pins, source=chunk.source), step.of_chunk(chunk)
     return ScoringPlan(workload, model, pins, progress, step)
+
+
+def _next_chunk(
+    spark: SparkSession, workload: Workload, progress: Progress, step: Step, head: Snapshot
+) -> Chunk:
+    from lakescore.lake.changes import refuse_recreated
+    from lakescore.lake.chunks import next_chunk
+
+    reached = progress.part.version if progress.part else step.after_version
+    if reached is not None:
+        refuse_recreated(head, reached, progress.source_id)
+    return next_chunk(
+        spark,
+        head,
+        step.after_version,
+        predictions_of(workload).max_rows_per_commit,
+        part=progress.part,
+        deletes=predictions_of(workload).when_deleted if step.reads == "appended" else None,
+    )
+
+
+def _part_after(step: Step, version: int) -> Part | None:
+    """What is scored of `version` after the step, when that is not all of it."""
+    from lakescore.lake.chain import Part
+
+    files = step.files
+    if files is None or files.done == files.of:
+        return None
+    return Part(version, files.done, files.of)
 
 
 def day_of(predictions: Predictions, request: Request) -> date | None:
@@ -159,5 +200,5 @@ def plan_scoring(
     lake, predictions = Lake(settings.lake), predictions_of(workload)
     log = predictions_log(spark, lake, workload.name, predictions)
     with scoring_model(settings, workload) as model:
-        progress = log.progress(day_of(predictions, request))
+        progress = log.progress(day_of(predictions, request), start_over=request.kind == "full")
         return make_plan(spark, lake, workload, model, progress=progress, request=request)
