@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from lakescore.workflows.ingest import ingest as ingest
     from lakescore.workflows.plan import plan_scoring as plan_scoring
     from lakescore.workflows.promote import promote as promote
+    from lakescore.workflows.quarantine import quarantine_list as quarantine_list
     from lakescore.workflows.restore import restore as restore
     from lakescore.workflows.rollback import rollback as rollback
     from lakescore.workflows.score import backfill as backfill
+    from lakescore.workflows.score import quarantine_retry as quarantine_retry
     from lakescore.workflows.score import score as score
     from lakescore.workflows.train import train as train
 
@@ -43,6 +45,8 @@ _WHERE = {
     "restore": "lakescore.workflows.restore",
     "rollback": "lakescore.workflows.rollback",
     "backfill": "lakescore.workflows.score",
+    "quarantine_list": "lakescore.workflows.quarantine",
+    "quarantine_retry": "lakescore.workflows.score",
     "score": "lakescore.workflows.score",
     "train": "lakescore.workflows.train",
 }

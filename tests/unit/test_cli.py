@@ -11,6 +11,7 @@ import pytest
 
 from lakescore.cli import entry_points
 from lakescore.cli.app import run
+from tests.conftest import settings_under
 
 
 def test_importing_lakescore_brings_in_neither_pyspark_nor_mlflow() -> None:
@@ -58,6 +59,87 @@ def test_validate_checks_candidates_and_metrics_without_an_engine(tmp_path: Path
     )
     assert run(["validate", "churn", "--conf", str(tmp_path)]) == 2
     assert "did you mean 'lightgbm'" in capsys.readouterr().err
+
+
+def test_quarantine_lists_what_is_refused_and_says_plainly_when_nothing_is(
+    tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lakescore.cli.options import Project
+    from lakescore.workflows.quarantine import RefusedRow, RefusedRows
+
+    workloads = tmp_path / "workloads"
+    workloads.mkdir()
+    (workloads / "churn.yml").write_text(
+        "name: churn\nsource: {table: t, key: id}\nmodel: models:/churn@champion\n"
+        "predictions: {table: s}\n"
+    )
+    rows = [
+        RefusedRow({"id": 7}, ["key name is null", "too [low]"], 2, 3, "2024-01-01 00:00:00Z", None)
+    ]
+    answers = [
+        RefusedRows("churn", "s_quarantine"),
+        RefusedRows("churn", "s_quarantine", 2, 4, {"too [low]": 2}, rows),
+        RefusedRows("churn", "s_quarantine", 2, 4, {"too [low]": 2}, rows),
+    ]
+    limits = []
+
+    def answer(spark, settings, workload, *, limit: int) -> RefusedRows:
+        limits.append(limit)
+        return answers.pop(0)
+
+    monkeypatch.setattr(Project, "spark", lambda self, name: None)
+    monkeypatch.setattr("lakescore.workflows.quarantine.quarantine_list", answer)
+    conf = ["--conf", str(tmp_path)]
+    assert run(["quarantine", "list", "churn", *conf]) == 0
+    said = capsys.readouterr().out
+    assert said == "nothing is refused: no row of s_quarantine is in force\n"
+    assert run(["quarantine", "list", "churn", "--limit", "1", *conf]) == 0
+    said = capsys.readouterr().out
+    assert "churn  2 refused, standing for 4 rows of the source" in said
+    assert '{"id": 7}  2024-01-01 00:00:00Z, source version 3, 2 copies' in said
+    assert "key name is null; too [low]\n  payload purged" in said
+    assert "the newest 1 of 2; more with --limit" in said
+    assert "next: lakescore quarantine retry churn" in said
+    assert run(["quarantine", "list", "churn", "--json", *conf]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["refused"], told["rows"][0]["key"]) == (2, {"id": 7})
+    assert limits == [20, 1, 20]
+    assert run(["quarantine", "list", "churn", "--limit", "0", *conf]) == 2
+    assert run(["quarantine", "purge", "churn"]) == 2
+
+
+def test_quarantine_retry_asks_for_the_day_and_prints_the_result(
+    tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datetime import date
+
+    from lakescore.cli.options import Project
+    from lakescore.workflows.run_result import Status, recorded_run
+
+    workloads = tmp_path / "workloads"
+    workloads.mkdir()
+    (workloads / "churn.yml").write_text(
+        "name: churn\nsource: {table: t, key: id}\nmodel: models:/churn@champion\n"
+        "predictions: {table: s}\n"
+    )
+    days = []
+
+    def answer(spark, settings, workload, *, as_of: date):
+        days.append(as_of)
+        with recorded_run("quarantine_retry", workload.name, settings_under(tmp_path)) as result:
+            result.details["reason"] = "nothing is refused"
+            return result.finish(Status.NOTHING_TO_DO)
+
+    monkeypatch.setattr(Project, "spark", lambda self, name: None)
+    monkeypatch.setattr("lakescore.workflows.score.quarantine_retry", answer)
+    command = ["quarantine", "retry", "churn", "--conf", str(tmp_path), "--as-of"]
+    assert run([*command, "2024-01-31"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("NOTHING_TO_DO  quarantine_retry churn")
+    assert "  nothing is refused\n" in said
+    assert days == [date(2024, 1, 31)]
+    assert run([*command, "soon"]) == 2
+    assert "'soon' is not a day" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("of", ["workload", "settings", "run-result", "report"])

@@ -303,6 +303,17 @@ def test_an_override_of_an_entry_that_is_not_there_is_refused(conf):
         ("{table: churn_scores}", "{table: t, column: id}", "share a name: id"),
         ("{table: churn_scores}", "{table: t, column: _run_id}", "keep _run_id for lineage"),
         (
+            "{table: churn_scores}",
+            "{table: t, quarantine_mask: [email, ID]}",
+            "refused rows are found again by their key: remove id from quarantine_mask",
+        ),
+        (
+            "{table: churn_scores}",
+            "{table: t, passthrough: d, backfill_by: d, quarantine_mask: D}",
+            "a backfill finds the refused rows of its range by 'd': remove it from",
+        ),
+        ("{table: churn_scores}", "{table: t, quarantine_retention: 90}", "like '6 hours'"),
+        (
             "label: churned",
             "label: {table: t, column: c, on: [{a: b}]}",
             "label.on: must be a mapping",

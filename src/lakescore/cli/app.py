@@ -25,6 +25,7 @@ from lakescore.cli.options import (
     open_project,
     with_project,
 )
+from lakescore.cli.quarantine import quarantine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +38,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # rendering help with rich takes longer than everything else
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(quarantine, name="quarantine")
 
 #: Click's root of usage errors; typer brings its own copy of click from 0.27 on.
 _CommandLineError: Any = next(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lakescore.errors import LakescoreError
     from lakescore.workflows.doctor import Check
     from lakescore.workflows.plan import ScoringPlan
+    from lakescore.workflows.quarantine import RefusedRows
     from lakescore.workflows.run_result import RunResult
     from lakescore.workflows.status import WorkloadStatus
 
@@ -165,6 +166,36 @@ def print_history(results: Sequence[RunResult], *, as_json: bool) -> None:
         ],
         as_json=False,
     )
+
+
+def print_refused(refused: RefusedRows, *, as_json: bool) -> None:
+    """Reasons with their counts, then each row over three lines: key, why, payload."""
+    if as_json:
+        print_json(refused.describe())
+        return
+    console = out()
+    if not refused.refused:
+        console.print(f"nothing is refused: no row of {refused.table} is in force")
+        return
+    stands = f"{refused.refused:,} refused, standing for {refused.copies:,} rows of the source"
+    console.print(Text.assemble((refused.workload, "bold"), f"  {stands}"))
+    for reason, count in refused.reasons.items():
+        console.print(Text(f"  {count:>10,}  {reason}"))
+    for row in refused.rows:
+        day = f", as of {row.as_of}" if row.as_of else ""
+        copies = f", {row.copies:,} copies" if row.copies > 1 else ""
+        console.print()
+        console.print(
+            Text.assemble(
+                (json.dumps(row.key), "bold"),
+                f"  {row.refused_at}, source version {row.source_version}{day}{copies}",
+            )
+        )
+        console.print(Text(f"  {'; '.join(row.reasons)}"))
+        console.print(Text(f"  {json.dumps(row.payload) if row.payload else 'payload purged'}"))
+    if refused.refused > len(refused.rows):
+        console.print(f"\nthe newest {len(refused.rows)} of {refused.refused:,}; more with --limit")
+    console.print(f"  next: lakescore quarantine retry {refused.workload}", style="cyan")
 
 
 def print_validated(names: Sequence[str], *, as_json: bool) -> None:

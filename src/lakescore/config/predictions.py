@@ -6,7 +6,14 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from lakescore.config.base import ColumnName, ConfigModel, Identifier, SqlExpression, TableName
+from lakescore.config.base import (
+    ColumnName,
+    ConfigModel,
+    Duration,
+    Identifier,
+    SqlExpression,
+    TableName,
+)
 from lakescore.config.forms import Share, as_list
 
 #: What lakescore itself writes beside each prediction.
@@ -78,8 +85,19 @@ class Predictions(ConfigModel):
     quarantine_table: TableName | None = Field(
         default=None, description="Defaults to the table's name and `_quarantine`."
     )
+    quarantine_mask: tuple[ColumnName, ...] = Field(
+        default=(),
+        description="Source columns whose values a quarantined row does not show; not the key.",
+    )
+    quarantine_retention: Duration | None = Field(
+        default=None,
+        description="After this `lakescore maintain` empties the payload of quarantined rows; "
+        "never when absent.",
+    )
 
-    _lists = field_validator("passthrough", "partition_by", mode="before")(as_list)
+    _lists = field_validator("passthrough", "partition_by", "quarantine_mask", mode="before")(
+        as_list
+    )
 
     @property
     def quarantine(self) -> str:
@@ -95,6 +113,16 @@ class Predictions(ConfigModel):
         unknown = [name for name in self.partition_by if name not in self.passthrough]
         if unknown:
             raise ValueError(f"partition_by needs its columns in passthrough: {', '.join(unknown)}")
+        return self
+
+    @model_validator(mode="after")
+    def _backfill_column_is_readable(self) -> Predictions:
+        by = self.backfill_by
+        if by is not None and by.lower() in (name.lower() for name in self.quarantine_mask):
+            raise ValueError(
+                f"a backfill finds the refused rows of its range by '{by}': "
+                "remove it from quarantine_mask"
+            )
         return self
 
     @model_validator(mode="after")

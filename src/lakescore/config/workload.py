@@ -192,6 +192,12 @@ class Workload(ConfigModel):
         reserved = [name for name in (*kept, *made) if name.lower() in own]
         if reserved:
             raise ValueError(f"predictions keep {', '.join(reserved)} for lineage: rename it")
+        masked = {name.lower() for name in predictions.quarantine_mask}
+        if shown := [name for name in self.source.key if name.lower() in masked]:
+            raise ValueError(
+                f"refused rows are found again by their key: remove {', '.join(shown)} from "
+                "quarantine_mask"
+            )
         by = predictions.backfill_by
         if by is not None and by not in kept:
             raise ValueError(f"backfill_by needs '{by}' in passthrough (or in the key)")

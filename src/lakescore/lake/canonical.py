@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pyspark.sql import Column
@@ -19,18 +19,42 @@ _JSON_OPTIONS = {
     "ignoreNullFields": "false",
     "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX",
 }
+#: What stands in JSON for a value that must not be shown.
+MASKED = "***"
 
 
-def row_json(df: DataFrame, columns: Sequence[str]) -> Column:
-    """A JSON object of the columns, in their order; maps become entries sorted by key."""
-    types = {field.name.lower(): field.dataType for field in df.schema}
-    values = [_canonical(F.col(quoted(name)), types[name.lower()]).alias(name) for name in columns]
-    return F.to_json(F.struct(*values), _JSON_OPTIONS)
+def row_json(df: DataFrame, columns: Sequence[str], *, masked: Collection[str] = ()) -> Column:
+    """A JSON object of the columns, in their order; maps become entries sorted by key.
+
+    Columns in `masked` (in any case) are there with the text `***`, whatever their value.
+    """
+    hidden = {name.lower() for name in masked}
+    shown = {name: _value(df, name) for name in columns if name.lower() not in hidden}
+    return _json({name: shown.get(name, F.lit(MASKED)) for name in columns}, _JSON_OPTIONS)
 
 
 def row_hash(df: DataFrame, columns: Sequence[str]) -> Column:
     """SHA-256, as 64 hex digits, of `row_json`."""
     return F.sha2(row_json(df, columns), 256)
+
+
+def content_hash(df: DataFrame, columns: Sequence[str]) -> Column:
+    """SHA-256, as 64 hex digits, of the columns that are not null, by name.
+
+    So neither the order of the columns nor one that was added since changes a row's hash.
+    """
+    named = {name.lower(): _value(df, name) for name in sorted(columns, key=str.lower)}
+    return F.sha2(_json(named, {**_JSON_OPTIONS, "ignoreNullFields": "true"}), 256)
+
+
+def _value(df: DataFrame, name: str) -> Column:
+    types = {field.name.lower(): field.dataType for field in df.schema}
+    return _canonical(F.col(quoted(name)), types[name.lower()])
+
+
+def _json(values: Mapping[str, Column], options: Mapping[str, str]) -> Column:
+    fields = [value.alias(name) for name, value in values.items()]
+    return F.to_json(F.struct(*fields), dict(options))
 
 
 def _canonical(value: Column, data_type: DataType) -> Column:

@@ -9,6 +9,7 @@ decision. See docs/architecture.md.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,10 +18,20 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
+from lakescore.config.base import quoted
 from lakescore.config.predictions import AS_OF, WITHDRAWN
 from lakescore.errors import CommitConflict, UsageError, VersionUnreadable
 from lakescore.lake.chain import ANCHOR, WITHDRAWS, Chain, Progress
-from lakescore.lake.contract import CONTRACT_COLUMNS, COPIES, KEY, PAYLOAD, REASONS, ROW_HASH
+from lakescore.lake.contract import (
+    CONTENT_HASH,
+    CONTRACT_COLUMNS,
+    COPIES,
+    DELETED,
+    KEY,
+    PAYLOAD,
+    REASONS,
+    ROW_HASH,
+)
 from lakescore.lake.creation import check_role, create_table, with_columns
 from lakescore.lake.history import recent_commits
 from lakescore.lake.lineage import CommitPlan, newest_lineage, with_lineage
@@ -38,9 +49,19 @@ if TYPE_CHECKING:
     from lakescore.lake.staging import Counts, Staged
     from lakescore.lake.tables import Table
 
+log = logging.getLogger("lakescore")
+
 _ROLE = "predictions"
 #: How much history is read at first, and at most, to find a workload's last commit.
 _WINDOWS = (32, 1024, 1_000_000)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What an attempt wrote to the quarantine, and how many payloads its commit takes away."""
+
+    written: bool
+    purges: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,9 +127,10 @@ class PredictionsLog:
     def roll_forward(self, as_of: date | None = None, *, start_over: bool = False) -> Progress:
         """Make the tables agree with the commits, and say how far these have come.
 
-        Removes quarantine rows of attempts that lost their number. Where the history
-        no longer shows this workload's commits, finds the highest number ever used and writes a
-        commit without rows that says so. Safe to run at any time. Raises as `progress`.
+        Removes quarantine rows of attempts that lost their number, and payloads that the newest
+        commit took away without living to purge them. Where the history no longer shows this
+        workload's commits, finds the highest number ever used and writes a commit without rows
+        that says so. Safe to run at any time. Raises as `progress`.
         """
         properties = self._properties()
         if not properties:
@@ -120,6 +142,9 @@ class PredictionsLog:
             self._anchor(chain)
             chain = self._chain()
         self._quarantine.remove(chain.strays(self._quarantine.attempts(chain.lowest_seq)))
+        for newest in chain.in_force[:1]:
+            if newest.metadata.get("purges"):
+                self._quarantine.purge_deleted(newest.metadata["attempt_id"])
         return chain.progress(as_of)
 
     def commit(self, staged: Staged, plan: CommitPlan) -> CommitOutcome:
@@ -135,14 +160,20 @@ class PredictionsLog:
         if plan.part is not None:
             self._note_part(plan.part.version)
         judged = self._judge(staged, plan, attempt_id)
-        result = {"counts": staged.counts.as_dict(), "reasons": staged.reasons}
+        result = {
+            "counts": staged.counts.as_dict(),
+            "reasons": staged.reasons,
+            "purges": judged.purges,
+        }
         metadata = {"kind": "predictions", **plan.metadata(), **result}
         outcome = self._write(changes, self._how(plan), plan.commit_seq, attempt_id, metadata)
         if outcome.commit is not None:
             if plan.part is None and self._part_property in properties:
                 self._note_part(None)
+            if judged.purges:
+                self._purge(attempt_id)
             return CommitOutcome(True, outcome.commit.version, staged.counts)
-        if judged:
+        if judged.written:
             self._quarantine.remove([attempt_id])
         winner = None if outcome.winner is None else outcome.winner.metadata.get("run_id")
         return CommitOutcome(False, None, staged.counts, winner)
@@ -202,6 +233,14 @@ class PredictionsLog:
             )
         return Withdrawn(last, outcome.commit.version)
 
+    def predicted_keys(self, key: Sequence[str]) -> DataFrame:
+        """The key columns of this workload's predictions. Raises TableNotFound."""
+        return self._rows().select(*(F.col(quoted(name)) for name in key))
+
+    def has_quarantine(self) -> bool:
+        """Whether a row may be in force: there are both tables."""
+        return self._exists() and self._quarantine.exists()
+
     def quarantined(self) -> DataFrame:
         """This workload's quarantine rows that are in force. Raises TableNotFound."""
         attempts = self._quarantine.attempts(0)
@@ -233,37 +272,84 @@ class PredictionsLog:
             return Replace(f"{own} AND ({plan.replaces})")
         return Append()
 
-    def _judge(self, staged: Staged, plan: CommitPlan, attempt_id: str) -> bool:
+    def _judge(self, staged: Staged, plan: CommitPlan, attempt_id: str) -> _Judged:
         """Write the refused rows, and close those in force that were judged anew."""
-        refused, closed = staged.quarantined(self._spark), None
-        if (plan.merge_by or plan.closes) and self._quarantine.exists():
+        refused, closed, purges = staged.quarantined(self._spark), None, 0
+        if plan.only_mended:
+            refused = refused.where(F.lit(False))
+        if (plan.merge_by or plan.closes or plan.only_mended) and self._quarantine.exists():
             in_force = self.quarantined()
-            closed = self._closed(staged, plan, in_force)
+            closed, deleted = self._closed(staged, plan, in_force), None
             if plan.merge_by and staged.counts.deleted:
                 gone = self._gone(staged, plan, in_force)
                 closed = closed.unionByName(gone.select(F.explode("rows").alias(ROW_ID)))
                 left = gone.where(F.col(COPIES) > 0)
                 refused = refused.unionByName(left.select(*CONTRACT_COLUMNS))
+                deleted = self._deleted(staged, plan, gone)
+            elif plan.mode == "full" and plan.workload_mode == "upsert":
+                deleted = self._lost(staged, plan)
+            closed = closed.withColumn(REASONS, F.lit(None).cast("array<string>"))
+            if deleted is not None:
+                purges = deleted.count()
+                closed = closed.join(deleted, ROW_ID, "left_anti").unionByName(
+                    deleted.withColumn(REASONS, F.array(F.lit(DELETED)))
+                )
         if not staged.counts.quarantined and (closed is None or closed.limit(1).count() == 0):
-            return False
+            return _Judged(written=False)
         self._quarantine.append(refused, plan, attempt_id, closed)
-        return True
+        return _Judged(written=True, purges=purges)
+
+    def _purge(self, attempt_id: str) -> None:
+        """Take the payloads of deleted rows away; the next roll forward does what fails here."""
+        try:
+            self._quarantine.purge_deleted(attempt_id)
+        except Exception as error:
+            cause = str(error).split("\n", 1)[0]
+            log.warning("payloads of deleted rows stay until the next run: %s", cause)
+
+    def _deleted(self, staged: Staged, plan: CommitPlan, gone: DataFrame) -> DataFrame:
+        """The `_row_id` of whatever was ever refused of the rows that the source deleted."""
+        rows = self._readable()
+        by_key = rows.join(staged.keys_deleted(self._spark, plan.merge_by), KEY, "left_semi")
+        lost = gone.where(F.col(COPIES) <= 0).select("hash")
+        by_content = rows.join(lost, "hash", "left_semi")
+        return by_key.select(ROW_ID).unionByName(by_content.select(ROW_ID)).distinct()
+
+    def _lost(self, staged: Staged, plan: CommitPlan) -> DataFrame:
+        """The `_row_id` of whatever was ever refused and is not among all the rows staged."""
+        refused = staged.quarantined(self._spark)
+        either = refused.select(F.explode(F.array(CONTENT_HASH, ROW_HASH)).alias("hash"))
+        keys = staged.keys(self._spark, plan.key)
+        rows = self._readable().join(keys, KEY, "left_anti")
+        return rows.join(either, "hash", "left_anti").select(ROW_ID)
+
+    def _readable(self) -> DataFrame:
+        """Refused rows, in force or not, that have a payload; with the `hash` that tells them."""
+        return _with_hash(self._quarantine.rows().where(F.col(PAYLOAD).isNotNull()))
 
     def _gone(self, staged: Staged, plan: CommitPlan, in_force: DataFrame) -> DataFrame:
         """Refused rows without a key of which copies were deleted: the `rows` that stood for
-        them, and CONTRACT_COLUMNS with the copies that are left.
+        them, their `hash`, and CONTRACT_COLUMNS with the copies that are left.
         """
         gone = staged.gone_without_key(self._spark, plan.merge_by)
-        stood = in_force.groupBy(ROW_HASH).agg(
-            F.collect_list(ROW_ID).alias("rows"),
-            F.sum(COPIES).alias("stood"),
-            *(F.first(name).alias(name) for name in (REASONS, KEY, PAYLOAD)),
+        kept = (REASONS, ROW_HASH, CONTENT_HASH, KEY, PAYLOAD)
+        stood = (
+            _with_hash(in_force)
+            .groupBy("hash")
+            .agg(
+                F.collect_list(ROW_ID).alias("rows"),
+                F.sum(COPIES).alias("stood"),
+                *(F.first(name).alias(name) for name in kept),
+            )
         )
         left = (F.col("stood") - F.col("gone")).alias(COPIES)
-        return stood.join(gone, ROW_HASH).select("rows", REASONS, left, ROW_HASH, KEY, PAYLOAD)
+        return stood.join(gone, "hash").select("rows", "hash", left, *kept)
 
     def _closed(self, staged: Staged, plan: CommitPlan, in_force: DataFrame) -> DataFrame:
         """The rows of `in_force` whose source rows this commit judged anew: their `_row_id`."""
+        if plan.only_mended:
+            mended = staged.keys_predicted(self._spark, plan.key)
+            return in_force.join(mended, KEY, "left_semi").select(ROW_ID)
         if plan.as_of is not None and AS_OF not in in_force.columns:
             return in_force.where(F.lit(False)).select(ROW_ID)
         if plan.closes:
@@ -387,6 +473,11 @@ class PredictionsLog:
         if not created and self._exists():
             with_columns(self._spark, self._table, schema)
         return {}
+
+
+def _with_hash(refused: DataFrame) -> DataFrame:
+    """Refused rows with the `hash` that tells their content; tables of before have one only."""
+    return refused.withColumn("hash", F.coalesce(CONTENT_HASH, ROW_HASH))
 
 
 def _moved(known: Progress, lineage: Mapping[str, Any]) -> Progress:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pyspark.sql import Column, Window
@@ -11,16 +11,17 @@ from pyspark.sql import functions as F
 from lakescore.config.base import quoted
 from lakescore.config.workload import QuarantineBounds, Source
 from lakescore.errors import ColumnMissing, ContractViolated, TypeMismatch, did_you_mean
-from lakescore.lake.canonical import row_hash, row_json
+from lakescore.lake.canonical import content_hash, row_hash, row_json
 from lakescore.lake.schemas import INGEST
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
     from pyspark.sql.types import DataType
 
-#: What `with_reasons` adds. `_row_hash`, `_key` and `_payload` are null for valid rows.
+#: What `with_reasons` adds. The hashes, `_key` and `_payload` are null for valid rows.
 REASONS, COPIES, ROW_HASH, KEY, PAYLOAD = "_reasons", "_copies", "_row_hash", "_key", "_payload"
-CONTRACT_COLUMNS = (REASONS, COPIES, ROW_HASH, KEY, PAYLOAD)
+CONTENT_HASH = "_content_hash"
+CONTRACT_COLUMNS = (REASONS, COPIES, ROW_HASH, CONTENT_HASH, KEY, PAYLOAD)
 
 #: Beside the rows of an upsert: what the source did to each. Only SCORE is judged and scored;
 #: the others are there to take an earlier prediction away.
@@ -58,7 +59,11 @@ def check_schema(
 
 
 def with_reasons(
-    rows: DataFrame, source: Source, *, in_use: Sequence[str] | None = None
+    rows: DataFrame,
+    source: Source,
+    *,
+    in_use: Sequence[str] | None = None,
+    masked: Collection[str] = (),
 ) -> DataFrame:
     """The rows with CONTRACT_COLUMNS: why each may not be scored, or an empty array.
 
@@ -66,7 +71,13 @@ def with_reasons(
     always are): NaN is judged in these alone, and rows in which they are the same count as copies
     of one row: one is kept, and `_copies` (bigint) says for how many it stands. Rows that share a
     key but differ are all refused. `_reasons` is array<string>, `_row_hash` the SHA-256 of the
-    columns in use, `_key` and `_payload` the key and the whole row as JSON.
+    columns in use, `_key` and `_payload` the key and the whole row as JSON, with the columns in
+    `masked` made unreadable.
+
+    `_content_hash` is the SHA-256 of the whole row (all but `_ingest`), by which a row without a
+    key is found again when it is deleted: the columns in use are another model's by then. So of
+    rows without a key only those that are wholly alike count as copies. Neither hash covers
+    `masked` columns: beside the rest of the row, a hash of few possible values gives them away.
 
     Reads the key columns once, in a job of its own, to learn whether any key repeats; only if
     one does are the rows shuffled.
@@ -74,17 +85,29 @@ def with_reasons(
     own = [name for name in rows.columns if name != CHANGE]
     every = [name for name in own if name != INGEST]
     used = every if in_use is None else list(dict.fromkeys([*source.key, *in_use]))
+    whole = content_hash(rows, _without(every, masked))
     checked = rows.withColumn(REASONS, _reasons(rows, source, used))
     if _has_duplicates(rows, source.key):
-        judged = _collapse_copies(checked, source.key, row_hash(rows, used))
+        content = F.when(_has_no_key(source.key), whole).otherwise(row_hash(rows, used))
+        judged = _collapse_copies(checked, source.key, content)
     else:
         judged = checked.withColumn(COPIES, F.lit(1).cast("bigint"))
     refused = F.size(F.col(REASONS)) > 0
     return (
-        judged.withColumn(ROW_HASH, F.when(refused, row_hash(rows, used)))
+        judged.withColumn(ROW_HASH, F.when(refused, row_hash(rows, _without(used, masked))))
+        .withColumn(CONTENT_HASH, F.when(refused, whole))
         .withColumn(KEY, F.when(refused, row_json(rows, source.key)))
-        .withColumn(PAYLOAD, F.when(refused, row_json(rows, own)))
+        .withColumn(PAYLOAD, F.when(refused, row_json(rows, own, masked=masked)))
     )
+
+
+def _without(names: Sequence[str], left_out: Collection[str]) -> list[str]:
+    hidden = {name.lower() for name in left_out}
+    return [name for name in names if name.lower() not in hidden]
+
+
+def _has_no_key(key: Sequence[str]) -> Column:
+    return F.greatest(*(F.col(quoted(name)).isNull() for name in key), F.lit(False))
 
 
 def is_valid() -> Column:
@@ -255,10 +278,9 @@ def _collapse_copies(checked: DataFrame, key: Sequence[str], content: Column) ->
 
     One shuffle, by key. Rows without a key go by their content, so that they spread.
     """
-    anonymous = F.greatest(*(F.col(quoted(name)).isNull() for name in key), F.lit(False))
     keyed = checked.withColumn(ROW_HASH, content)
     groups = [F.col(quoted(name)) for name in _apart(checked, key)]
-    spread = F.when(anonymous, F.col(ROW_HASH))
+    spread = F.when(_has_no_key(key), F.col(ROW_HASH))
     by_content = Window.partitionBy(*groups, spread).orderBy(ROW_HASH)
     whole = by_content.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
     peers = by_content.rangeBetween(Window.currentRow, Window.currentRow)

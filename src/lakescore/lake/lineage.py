@@ -26,7 +26,9 @@ class CommitPlan:
     Of the workload's rows the commit replaces those that meet `replaces` (SQL over the predictions
     table) or, with `merge_by`, those of the same key; without either it appends. `closes` (SQL
     over the quarantine) says which refused rows in force are judged anew; with `merge_by`, also
-    those of the same key. `as_of` is the day of a snapshot,
+    those of the same key. With `only_mended` the rows are refused ones that are judged again: those
+    valid now are closed, by the source's `key`, and the others stand as they were. `as_of` is the
+    day of a snapshot,
     `stands_under` as in Progress,
     `workload_mode` what the workload declares. With `part` the commit takes progress no further
     than `after_version` and that part of `source_version`.
@@ -51,6 +53,8 @@ class CommitPlan:
     workload_mode: str | None = None
     after_version: int | None = None
     part: Part | None = None
+    key: tuple[str, ...] = ()
+    only_mended: bool = False
 
     def metadata(self) -> dict[str, Any]:
         """The plan as commit metadata."""

@@ -8,16 +8,20 @@ predictions takes back, it takes back here too.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
 from lakescore.config.base import quoted
 from lakescore.config.predictions import AS_OF
-from lakescore.lake.contract import CONTRACT_COLUMNS
+from lakescore.errors import CommitConflict
+from lakescore.lake.contract import CONTENT_HASH, CONTRACT_COLUMNS, DELETED, PAYLOAD, REASONS
 from lakescore.lake.creation import check_role, create_table, with_columns
 from lakescore.lake.history import metadata_json
 from lakescore.lake.lineage import CommitPlan, newest_lineage, with_lineage
+from lakescore.lake.schemas import string_literal
+from lakescore.lake.writes import lost_a_race, own_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -30,6 +34,7 @@ ROW_ID, CLOSES = "_row_id", "_closes"
 #: Of a refused row that is a copy: the attempt that refused it first.
 COPY_OF = "_copy_of_attempt"
 _ROLE = "quarantine"
+_TRIES = 3
 
 
 class Quarantine:
@@ -45,7 +50,10 @@ class Quarantine:
 
     def rows(self) -> DataFrame:
         """This workload's rows, in force or not. Raises TableNotFound."""
-        return self._table.read(self._spark).where(F.col("_workload") == self._workload)
+        rows = self._table.read(self._spark).where(F.col("_workload") == self._workload)
+        if CONTENT_HASH in rows.columns:
+            return rows
+        return rows.withColumn(CONTENT_HASH, F.lit(None).cast("string"))
 
     def in_force(self, void: Sequence[str]) -> DataFrame:
         """The refused rows that count, when the attempts `void` do not. Raises TableNotFound."""
@@ -64,13 +72,14 @@ class Quarantine:
     ) -> None:
         """Write the attempt's refused rows, and a closing row for each `_row_id` of `closed`.
 
-        Makes the table. Raises ForeignTable.
+        `_reasons` of `closed` are ['deleted'] where the source row is gone, else null. Makes the
+        table. Raises ForeignTable.
         """
         own = [F.col(quoted(name)) for name in refused.columns]
         rows = refused.select(*own, F.expr("uuid()").alias(ROW_ID))
         rows = rows.withColumn(CLOSES, F.lit(None).cast("string"))
         if closed is not None:
-            closing = closed.select(F.col(ROW_ID).alias(CLOSES))
+            closing = closed.select(F.col(ROW_ID).alias(CLOSES), REASONS)
             rows = rows.unionByName(closing, allowMissingColumns=True)
         rows = with_lineage(rows.withColumn(ATTEMPT_ID, F.lit(attempt_id)), self._workload, plan)
         self._prepare(rows)
@@ -121,8 +130,65 @@ class Quarantine:
         if not attempts:
             return
         listed = ", ".join(f"'{attempt}'" for attempt in attempts)
+        self._change(f"DELETE FROM {self._table.sql_name} WHERE {ATTEMPT_ID} IN ({listed})")  # noqa: S608
+
+    def purge_deleted(self, attempt_id: str) -> None:
+        """Empty the payload of the rows that this attempt closed because their source row is gone.
+
+        Safe to repeat: where nothing is left to empty, nothing is written. Raises CommitConflict.
+        """
+        closing = (F.col(ATTEMPT_ID) == attempt_id) & F.array_contains(REASONS, DELETED)
+        closed = self.rows().where(closing).select(F.col(CLOSES).alias(ROW_ID))
+        readable = self.rows().where(F.col(PAYLOAD).isNotNull())
+        if readable.join(closed, ROW_ID, "left_semi").limit(1).count() == 0:
+            return
         name = self._table.sql_name
-        self._spark.sql(f"DELETE FROM {name} WHERE {ATTEMPT_ID} IN ({listed})").collect()  # noqa: S608
+        self._change(
+            f"MERGE INTO {name} t USING (SELECT DISTINCT {CLOSES} AS closed FROM {name} "  # noqa: S608
+            f"WHERE {ATTEMPT_ID} = {string_literal(attempt_id)} "
+            f"AND array_contains({REASONS}, '{DELETED}')) s ON t.{ROW_ID} = s.closed "
+            f"WHEN MATCHED AND t.{PAYLOAD} IS NOT NULL "
+            f"THEN UPDATE SET t.{PAYLOAD} = CAST(NULL AS string)"
+        )
+
+    def purge_payloads(self, older_than: datetime, keep: str | None = None) -> int:
+        """Empty the payload of rows refused before `older_than` (with a time zone).
+
+        Of a payload only the column `keep` stays: `predictions.backfill_by`, by which a backfill
+        finds the refused rows of its range. Returns how many rows were changed; a repeat changes
+        none and writes nothing. The bytes leave storage with VACUUM. Raises ForeignTable and
+        CommitConflict.
+        """
+        properties = self._table.find_properties(self._spark)
+        if properties is None:
+            return 0
+        check_role(self._table, properties, _ROLE)
+        moment = older_than.astimezone(timezone.utc).replace(tzinfo=None)
+        left = "CAST(NULL AS string)" if keep is None else _only(keep)
+        full = (
+            f"{own_rows(self._workload)} AND _scored_at < timestamp'{moment} UTC' "
+            f"AND {PAYLOAD} IS NOT NULL AND NOT ({PAYLOAD} <=> {left})"
+        )
+        count = int(self.rows().where(full).count())
+        if count:
+            self._change(f"UPDATE {self._table.sql_name} SET {PAYLOAD} = {left} WHERE {full}")  # noqa: S608
+        return count
+
+    def _change(self, statement: str) -> None:
+        """Run a statement that changes rows; again when another writer came in between."""
+        for _ in range(_TRIES):
+            try:
+                self._spark.sql(statement).collect()
+            except Exception as error:
+                if not lost_a_race(error):
+                    raise
+            else:
+                return
+        raise CommitConflict(
+            f"other writers changed the quarantine {_TRIES} times in a row",
+            where=self._table.name,
+            hint="run again when they have finished",
+        )
 
     def _prepare(self, rows: DataFrame) -> None:
         properties = self._table.find_properties(self._spark)
@@ -144,3 +210,10 @@ def _refused_by(rows: DataFrame) -> Column:
     if COPY_OF not in rows.columns:
         return F.col(ATTEMPT_ID)
     return F.coalesce(F.col(COPY_OF), F.col(ATTEMPT_ID))
+
+
+def _only(column: str) -> str:
+    """SQL: the payload with one of its columns (in any case) alone; null where it has none."""
+    fields = f"from_json({PAYLOAD}, 'map<string,string>')"
+    kept = f"map_filter({fields}, (name, value) -> lower(name) = {string_literal(column.lower())})"
+    return f"nullif(to_json({kept}), '{{}}')"

@@ -18,6 +18,7 @@ from lakescore.errors import ContractViolated, UsageError
 from lakescore.lake.canonical import row_json
 from lakescore.lake.contract import (
     CHANGE,
+    CONTENT_HASH,
     CONTRACT_COLUMNS,
     COPIES,
     DELETED,
@@ -98,12 +99,26 @@ class Staged:
             .distinct()
         )
 
+    def keys_predicted(self, spark: SparkSession, key: Sequence[str]) -> DataFrame:
+        """The `_key` (JSON) of every row that is predicted, once."""
+        rows = self.predicted(spark)
+        return rows.select(row_json(rows, key).alias(KEY)).distinct()
+
+    def keys_deleted(self, spark: SparkSession, key: Sequence[str]) -> DataFrame:
+        """The `_key` (JSON) of every key whose row was deleted, once."""
+        rows = self.rows(spark).where(F.col(_FATE) == DELETED)
+        return rows.dropna("any", subset=[quoted(name) for name in key]).select(KEY).distinct()
+
     def gone_without_key(self, spark: SparkSession, key: Sequence[str]) -> DataFrame:
-        """Deleted rows that have no key: `_row_hash`, and how many copies `gone`."""
+        """Deleted rows that have no key: either hash of theirs as `hash`, and copies `gone`.
+
+        By `_row_hash` are found the refused rows of tables that had no `_content_hash` yet.
+        """
         named = (F.col(quoted(name)).isNull() for name in key)
         anonymous = reduce(lambda left, right: left | right, named)
         rows = self.rows(spark).where((F.col(_FATE) == DELETED) & anonymous)
-        return rows.groupBy(ROW_HASH).agg(F.sum(COPIES).alias("gone"))
+        either = F.explode(F.array(CONTENT_HASH, ROW_HASH)).alias("hash")
+        return rows.select(either, COPIES).groupBy("hash").agg(F.sum(COPIES).alias("gone"))
 
     def merged(
         self, spark: SparkSession, key: Sequence[str], *, on_delete: str, on_invalid: str

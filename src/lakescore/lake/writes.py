@@ -194,9 +194,14 @@ def _outcome(
             break
     if failure is None:
         return WriteOutcome()
-    if _RACE.search(str(failure)):
+    if lost_a_race(failure):
         return None
     raise failure
+
+
+def lost_a_race(failure: Exception) -> bool:
+    """Whether a statement failed because another writer changed the table meanwhile."""
+    return _RACE.search(str(failure)) is not None
 
 
 def own_rows(workload: str) -> str:

@@ -66,15 +66,19 @@ class ScoringPlan:
             replaces=step.replaces,
             merge_by=step.merge_by,
             on_delete=step.on_delete,
-            on_invalid=self.predictions.on_invalid,
+            on_invalid="keep" if step.mode == "retry" else self.predictions.on_invalid,
             closes=step.closes,
             as_of=step.as_of,
             workload_mode=self.predictions.mode,
             stands_under=(
-                self.progress.stands_under if step.mode == "backfill" else self.model.version
+                self.progress.stands_under
+                if step.mode in ("backfill", "retry")
+                else self.model.version
             ),
             after_version=step.after_version,
             part=_part_after(step, self.pins.source.version),
+            key=self.workload.source.key,
+            only_mended=step.mode == "retry",
         )
 
     def describe(self) -> dict[str, Any]:
@@ -141,7 +145,7 @@ def make_plan(
 
     Where a catch-up is cut between files, it reads how many rows each of them has.
     """
-    at = progress.source_version if request.kind == "backfill" else None
+    at = progress.source_version if request.is_at_progress else None
     pins = pin_tables(spark, lake, workload.source, model.contexts(workload), source_version=at)
     if request.kind == "backfill":
         refuse_unreadable_bounds(spark, predictions_of(workload), request, pins.source)

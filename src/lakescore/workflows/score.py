@@ -33,6 +33,8 @@ log = logging.getLogger("lakescore")
 
 #: A run that loses its commit number to another plans again, at most this often.
 _TRIES = 3
+#: What a run calls itself, where that is not `score`.
+_WORKFLOWS = {"backfill": "backfill", "retry": "quarantine_retry"}
 
 
 def score(
@@ -79,6 +81,23 @@ def backfill(
     return _run(spark, settings, workload, request, version=version)
 
 
+def quarantine_retry(
+    spark: SparkSession, settings: Settings, workload: Workload, *, as_of: date | None = None
+) -> RunResult:
+    """Judge the refused rows again, by the contract and the champion of today.
+
+    What is new is scored first; then the refused rows are read from the source as of that
+    progress. Those valid now are predicted and leave the quarantine in one commit, the others stay
+    refused as they are; so does, in mode append, what shares its key with a prediction. Where none
+    is valid nothing is committed (NOTHING_TO_DO). Raises as `score` does, and UsageError in mode
+    snapshot.
+    """
+    day = as_of or today()
+    if predictions_of(workload).mode != "snapshot":
+        score(spark, settings, workload, as_of=day)
+    return _run(spark, settings, workload, Request(day, "retry"))
+
+
 @dataclass(frozen=True)
 class _Scoring:
     """What the steps of one run share."""
@@ -105,10 +124,10 @@ def _run(
 
     workload = on_day(workload, request.as_of)
     predictions = predictions_of(workload)
-    workflow = "backfill" if request.kind == "backfill" else "score"
+    workflow = _WORKFLOWS.get(request.kind, "score")
     lake, lost = Lake(settings.lake), None
     with recorded_run(workflow, workload.name, settings) as run:
-        run.command = f"lakescore {workflow} {workload.name}"
+        run.command = f"lakescore {workflow.replace('_', ' ')} {workload.name}"
         commits = predictions_log(spark, lake, workload.name, predictions)
         with scoring_model(settings, workload, version) as model:
             run.model_version = model.version
@@ -120,7 +139,7 @@ def _run(
                 if plan.step is None:
                     return _nothing_left(run, plan, lost)
                 outcome = _score_once(scoring, plan, plan.step)
-                if outcome.committed and not plan.step.more:
+                if outcome is None or (outcome.committed and not plan.step.more):
                     return run
                 if outcome.committed:
                     log.info("commit %d: %s", plan.progress.next_seq, plan.step.because)
@@ -152,7 +171,8 @@ def _plan(scoring: _Scoring, request: Request) -> ScoringPlan:
     return plan
 
 
-def _score_once(scoring: _Scoring, plan: ScoringPlan, step: Step) -> CommitOutcome:
+def _score_once(scoring: _Scoring, plan: ScoringPlan, step: Step) -> CommitOutcome | None:
+    """Score and commit one step; None when a retry found no row to commit."""
     from lakescore.lake.staging import run_folder, stage
 
     spark, settings, run = scoring.spark, scoring.settings, scoring.run
@@ -162,7 +182,12 @@ def _score_once(scoring: _Scoring, plan: ScoringPlan, step: Step) -> CommitOutco
             rows = scored_rows(spark, settings, plan, step)
         with run.phase("score"):
             staged = stage(rows.frame, folder, read=rows.read, out_of_scope=rows.out_of_scope)
-        _check_bounds(plan, staged)
+        if step.mode == "retry":
+            if staged.counts.predicted == 0:
+                _still_refused(scoring, staged)
+                return None
+        else:
+            _check_bounds(plan, staged)
         with run.phase("commit"):
             outcome = scoring.log.commit(staged, plan.commit_plan(run.run_id, step))
         if outcome.committed:
@@ -197,6 +222,25 @@ def _check_bounds(plan: ScoringPlan, staged: Staged) -> None:
         where=str(plan.pins.source),
         reasons=staged.reasons,
     )
+
+
+def _still_refused(scoring: _Scoring, staged: Staged) -> None:
+    run, log, counts = scoring.run, scoring.log, staged.counts
+    run.counts = counts.as_dict()
+    refused = log.quarantined().count() if log.has_quarantine() else 0
+    reasons = "; ".join(f"{reason}: {count}" for reason, count in staged.reasons.items())
+    if refused == 0:
+        run.details["reason"] = "nothing is refused: no row of the quarantine is in force"
+    elif counts.quarantined == 0:
+        run.details["reason"] = (
+            f"none of the {refused} refused rows can be judged again: they have no key, their key "
+            "has a prediction by now, or the source does not have them in scope any more"
+        )
+    else:
+        run.details["reason"] = (
+            f"none of {counts.quarantined} refused rows is valid now ({reasons})"
+        )
+    run.finish(Status.NOTHING_TO_DO, next_command=f"lakescore quarantine list {run.workload}")
 
 
 def _nothing_left(run: RunResult, plan: ScoringPlan, lost: str | None) -> RunResult:

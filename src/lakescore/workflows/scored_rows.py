@@ -33,20 +33,22 @@ def scored_rows(
     from lakescore.lake.contract import check_schema, with_reasons
 
     source, predictions = plan.workload.source, plan.predictions
-    landed = _landed(spark, plan, step)
+    landed = _landed(spark, settings, plan, step)
     used = columns_in_use(plan.model, predictions.passthrough)
     contexts = plan.model.contexts(plan.workload).values()
     joined = {name for context in contexts for name in context.outputs}
     needed = [name for name in used or predictions.passthrough if name not in joined]
-    check_schema(landed, source, needed, where=str(plan.pins.source))
+    masked = predictions.quarantine_mask
+    check_schema(landed, source, [*needed, *masked], where=str(plan.pins.source))
     scoped, read, out_of_scope = _scoped(landed, predictions.where)
-    judged = with_reasons(scoped, source, in_use=None if used is None else needed)
+    in_use = None if used is None else needed
+    judged = with_reasons(scoped, source, in_use=in_use, masked=masked)
     return ScoredRows(
         _predicted(spark, settings.scoring, plan, judged, read - out_of_scope), read, out_of_scope
     )
 
 
-def _landed(spark: SparkSession, plan: ScoringPlan, step: Step) -> DataFrame:
+def _landed(spark: SparkSession, settings: Settings, plan: ScoringPlan, step: Step) -> DataFrame:
     from pyspark.sql import functions as F
 
     from lakescore.lake.changes import refuse_recreated, rows_since
@@ -68,10 +70,39 @@ def _landed(spark: SparkSession, plan: ScoringPlan, step: Step) -> DataFrame:
     if step.reads == "changed":
         key = plan.workload.source.key
         return net_changes(spark, source, step.after_version, key, table_id=table_id)
-    if step.rows_where is None:
+    if step.rows_where is None and step.reads == "all":
         return source.read(spark)
     refuse_recreated(source, source.version, table_id)
+    if step.reads == "refused":
+        return _refused(spark, settings, plan, source.read(spark))
     return source.read(spark).where(step.rows_where)
+
+
+def _refused(
+    spark: SparkSession, settings: Settings, plan: ScoringPlan, rows: DataFrame
+) -> DataFrame:
+    """The source's `rows` whose key stands refused.
+
+    In mode append a key that has a prediction is left out: a row that was refused is not to be
+    scored after one that came later under its key, and no key gets a second prediction. So what
+    the source has under the other keys is all refused, and no row needs to be told by its content.
+    """
+    from lakescore.config.base import quoted
+    from lakescore.lake.canonical import row_json
+    from lakescore.lake.contract import KEY
+    from lakescore.lake.tables import Lake
+    from lakescore.workflows.plan import predictions_log
+
+    lake, key = Lake(settings.lake), list(plan.workload.source.key)
+    log = predictions_log(spark, lake, plan.workload.name, plan.predictions)
+    if not log.has_quarantine():
+        return rows.limit(0)
+    named = rows.dropna("any", subset=[quoted(name) for name in key])
+    refused = log.quarantined().select(KEY).distinct()
+    again = named.withColumn(KEY, row_json(rows, key)).join(refused, KEY, "left_semi").drop(KEY)
+    if plan.predictions.mode == "append":
+        again = again.join(log.predicted_keys(key), key, "left_anti")
+    return again.select(*(quoted(name) for name in rows.columns))
 
 
 def _scoped(landed: DataFrame, where: str | None) -> tuple[DataFrame, int, int]:

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from lakescore.lake.chunks import Chunk, FileGroup
     from lakescore.lake.snapshot import Snapshot
 
-Reads = Literal["appended", "changed", "all"]
+Reads = Literal["appended", "changed", "all", "refused"]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked of a scoring run: what is new, everything again, or a range again.
+    """What the user asked of a scoring run: what is new, or again everything, a range, the refused.
 
     `as_of` is the run's day. A range is of `predictions.backfill_by`, both ends included.
     `restates` says whether `rescore: all` may bring old rows to the run's model: not after another
@@ -34,10 +34,15 @@ class Request:
     """
 
     as_of: date
-    kind: Literal["new", "full", "backfill"] = "new"
+    kind: Literal["new", "full", "backfill", "retry"] = "new"
     first: str | None = None
     last: str | None = None
     restates: bool = True
+
+    @property
+    def is_at_progress(self) -> bool:
+        """Whether the source is read as of what is scored so far, not at its newest version."""
+        return self.kind in ("backfill", "retry")
 
 
 def requested(as_of: str | None, *, full: bool = False) -> Request:
@@ -56,9 +61,9 @@ class Step:
     """One commit: which source rows it reads, and which predictions it replaces.
 
     `reads` says how the source is read: what was appended or changed since `after_version`, or
-    all of its pinned version (those rows that meet `rows_where`), or of a catch-up `files` alone;
-    `more` says that the catch-up goes on after this commit. `replaces` and `closes` are as in
-    CommitPlan; `because` is for people.
+    all of its pinned version (those rows that meet `rows_where`), or of that version the rows
+    that stand refused; of a catch-up `files` alone, and `more` says that it goes on after this
+    commit. `replaces` and `closes` are as in CommitPlan; `because` is for people.
     """
 
     mode: str
@@ -121,8 +126,8 @@ def next_step(
 ) -> Step | None:
     """The step that `request` asks for now; None when there is nothing to do.
 
-    For a backfill `source` is pinned at the progress version. Raises UsageError for a request
-    that does not fit the mode.
+    For a backfill or a retry `source` is pinned at the progress version. Raises UsageError for a
+    request that does not fit the mode.
     """
     predictions = predictions_of(workload)
     if predictions.mode == "snapshot":
@@ -134,15 +139,27 @@ def next_step(
             where="predictions.mode",
             hint=f"lakescore score {workload.name} --full starts over in the new mode",
         )
-    if request.kind == "full":
-        return _everything(progress, "everything again, as asked")
-    if request.kind == "backfill":
-        return _backfill(predictions, request, progress, source)
+    if request.kind != "new":
+        return _as_asked(workload, predictions, request, progress, source)
     if request.restates and _is_restated(predictions, progress, model_version):
         return _restated(workload, predictions, progress, model_version)
     if progress.source_id == source.table_id and progress.source_version == source.version:
         return None
     return _catch_up(workload, predictions, progress)
+
+
+def _as_asked(
+    workload: Workload,
+    predictions: Predictions,
+    request: Request,
+    progress: Progress,
+    source: Snapshot,
+) -> Step:
+    if request.kind == "full":
+        return _everything(progress, "everything again, as asked")
+    if request.kind == "backfill":
+        return _backfill(predictions, request, progress, source)
+    return _retry(workload, predictions, progress)
 
 
 def _catch_up(workload: Workload, predictions: Predictions, progress: Progress) -> Step:
@@ -229,6 +246,15 @@ def _backfill(
     return Step(
         "backfill", "all", f"{by} from {request.first} to {request.last}",
         rows_where=told, replaces=told, closes=_range(payload, kind, request),
+        generation=progress.generation,
+    )  # fmt: skip
+
+
+def _retry(workload: Workload, predictions: Predictions, progress: Progress) -> Step:
+    """What stands refused, judged again; what a key was predicted from is replaced by key."""
+    return Step(
+        "retry", "refused", "the refused rows again",
+        merge_by=workload.source.key if predictions.mode == "upsert" else (),
         generation=progress.generation,
     )  # fmt: skip
 
