@@ -11,6 +11,7 @@ from lakescore.hashing import json_sha256
 from lakescore.workflows.as_of import on_day, today
 from lakescore.workflows.pins import Pins, pin_tables
 from lakescore.workflows.scoring_model import ScoringModel, scoring_model
+from lakescore.workflows.source_freshness import SourceFreshness, source_freshness
 from lakescore.workflows.steps import (
     Request,
     Step,
@@ -39,6 +40,7 @@ class ScoringPlan:
     pins: Pins
     progress: Progress
     step: Step | None
+    freshness: SourceFreshness | None = None
 
     @property
     def predictions(self) -> Predictions:
@@ -74,7 +76,10 @@ class ScoringPlan:
         )
 
     def describe(self) -> dict[str, Any]:
-        return {**self._content(), "plan_hash": self.hash, "nothing_to_do": self.step is None}
+        told = {**self._content(), "plan_hash": self.hash, "nothing_to_do": self.step is None}
+        if self.freshness is not None:
+            told["freshness"] = self.freshness.describe()
+        return told
 
     def lines(self) -> Iterator[str]:
         """The plan for people."""
@@ -84,6 +89,8 @@ class ScoringPlan:
         yield f"workload     {self.workload.name} ({step.mode if step else self.predictions.mode})"
         yield f"model        {model['model']} (version {model['version']}, {model['flavour']})"
         yield f"source       {source}" + (f", {step.because}" if step else "")
+        if self.freshness is not None:
+            yield f"freshness    {self.freshness}"
         for entry in self.pins.describe():
             if entry["role"] != "source":
                 yield f"context      {entry['table']}@{entry['version']} ({entry['role']})"
@@ -131,13 +138,19 @@ def make_plan(
     progress: Progress,
     request: Request,
 ) -> ScoringPlan:
-    """Decide from the lake's present state. Reads metadata only and writes nothing."""
+    """Decide from the lake's present state. Writes nothing, and reads metadata only (where
+    freshness is declared, the newest rows of its column too).
+    """
     at = progress.source_version if request.kind == "backfill" else None
     pins = pin_tables(spark, lake, workload.source, model.contexts(workload), source_version=at)
     if request.kind == "backfill":
         refuse_unreadable_bounds(spark, predictions_of(workload), request, pins.source)
     step = next_step(workload, request, progress, source=pins.source, model_version=model.version)
-    return ScoringPlan(workload, model, pins, progress, step)
+    freshness = None
+    if workload.source.freshness is not None and request.kind != "backfill":
+        rows = pins.source.read(spark)
+        freshness = source_freshness(rows, workload.source.freshness, where=str(pins.source))
+    return ScoringPlan(workload, model, pins, progress, step, freshness)
 
 
 def day_of(predictions: Predictions, request: Request) -> date | None:

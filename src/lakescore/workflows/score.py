@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lakescore.lake.commits import CommitOutcome, PredictionsLog
     from lakescore.lake.staging import Staged
     from lakescore.lake.tables import Lake
+    from lakescore.workflows.source_freshness import SourceFreshness
 
 log = logging.getLogger("lakescore")
 
@@ -140,7 +141,19 @@ def _plan(scoring: _Scoring, request: Request) -> ScoringPlan:
         request=request,
     )
     scoring.run.pins = plan.pins.describe()
+    if plan.freshness is not None:
+        _check_freshness(scoring.run, plan.freshness)
     return plan
+
+
+def _check_freshness(run: RunResult, freshness: SourceFreshness) -> None:
+    """Raises StaleSource, whether or not there is something to score."""
+    run.details["freshness"] = freshness.describe()
+    freshness.require()
+    for warning in freshness.warnings():
+        if warning not in run.warnings:
+            log.warning("%s", warning)
+            run.warnings.append(warning)
 
 
 def _score_once(scoring: _Scoring, plan: ScoringPlan, step: Step) -> CommitOutcome:
