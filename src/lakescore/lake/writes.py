@@ -194,9 +194,14 @@ def _outcome(
             break
     if failure is None:
         return WriteOutcome()
-    if _RACE.search(str(failure)):
+    if is_lost_race(failure):
         return None
     raise failure
+
+
+def is_lost_race(failure: Exception) -> bool:
+    """Whether another writer changed the table at the same time: nothing was written."""
+    return _RACE.search(str(failure)) is not None
 
 
 def own_rows(workload: str) -> str:

@@ -94,6 +94,8 @@ class ScoringPlan:
         for entry in self.pins.describe():
             if entry["role"] != "source":
                 yield f"context      {entry['table']}@{entry['version']} ({entry['role']})"
+        for view in self.pins.views:
+            yield f"view         {view} is {view.how()}"
         yield f"predictions  {self.predictions.table}, commit {self.progress.next_seq}"
         yield f"quarantine   {self.predictions.quarantine}"
         if step is not None and step.replaces is not None:

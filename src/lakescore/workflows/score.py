@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -163,9 +163,13 @@ def _score_once(scoring: _Scoring, plan: ScoringPlan, step: Step) -> CommitOutco
     source = str(plan.pins.source)
     with run_folder(spark, settings.staging, run.run_id) as folder, task_errors(source):
         with run.phase("prepare"):
+            plan = replace(plan, pins=plan.pins.stored(spark, f"{folder}/views"))
+            run.pins = plan.pins.describe()
             rows = scored_rows(spark, settings, plan, step)
         with run.phase("score"):
-            staged = stage(rows.frame, folder, read=rows.read, out_of_scope=rows.out_of_scope)
+            staged = stage(
+                rows.frame, f"{folder}/scored", read=rows.read, out_of_scope=rows.out_of_scope
+            )
         _check_bounds(plan, staged)
         with run.phase("commit"):
             outcome = scoring.log.commit(staged, plan.commit_plan(run.run_id, step))

@@ -72,12 +72,19 @@ def _last_run(last: RunResult | None) -> str | None:
 
 
 def _source_age(spark: SparkSession, table: Table) -> tuple[str | None, str | None]:
+    from pyspark.sql.utils import AnalysisException
+
     from lakescore.lake.history import recent_commits
+    from lakescore.lake.snapshot import pin
 
     try:
         newest = recent_commits(spark, table, 1)[0]
-    except LakescoreError as error:
-        return None, error.what
+    except AnalysisException:
+        try:
+            pin(spark, table)
+        except LakescoreError as error:
+            return None, error.what
+        return None, None  # a view has no commits of its own
     return age_text(time.time() - newest.millis / 1000), None
 
 
