@@ -93,6 +93,10 @@ class StaleContext(LakescoreError):
     """A context table older than its declared `max_lag`."""
 
 
+class StaleSource(LakescoreError):
+    """A source whose newest row is older than its declared `freshness.error_after`."""
+
+
 class ForeignTable(LakescoreError):
     """A predictions table that lakescore did not create, or a commit that it cannot tell apart."""
 

@@ -271,6 +271,16 @@ def test_an_override_of_an_entry_that_is_not_there_is_refused(conf):
         ("key: id", "key: [id, ID]", "2:33: source.key: a column stands twice: id"),
         ("key: id", "key: []", "2:33: source.key: needs at least one entry, found a list"),
         ("key: id", "key: id, nan: drop", "source.nan: must be 'missing' or 'quarantine', found"),
+        (
+            "key: id",
+            "key: id, freshness: {column: at}",
+            "source.freshness: set warn_after, error_after or both",
+        ),
+        (
+            "key: id",
+            "key: id, freshness: {column: at, warn_after: 1 day, error_after: 24 hours}",
+            "source.freshness: warn_after must be shorter than error_after",
+        ),
         ("features: all", "features: some", "4:11: features: must be 'all', found 'some'"),
         ("features: all", "features: [a, a b]", "4:15: features[1]: must have only letters"),
         ("features: all", "features: [a, A]", "two features share a name: a"),
@@ -345,7 +355,7 @@ def test_several_mistakes_are_listed_at_once_in_the_order_of_the_file(conf):
         "3 problems in the configuration",
         "churn.yml:2:9: source: missing key key",
         "churn.yml:2:28: source: unknown key 'keey'",
-        "  -> did you mean 'key'? known: columns_known_at, expectations, key, known_at, "
+        "  -> did you mean 'key'? known: columns_known_at, expectations, freshness, key, known_at, "
         "max_quarantined, nan, prediction_time, table",
         "churn.yml:5:15: split.test: must be at most 1, found 2",
     ]

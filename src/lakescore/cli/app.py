@@ -369,6 +369,29 @@ def adopt(project: Project, name: Name, as_json: AsJson = False) -> None:
 
 @app.command()
 @with_project
+def maintain(
+    project: Project,
+    name: OptionalName = None,
+    select: Select = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do what is due; without it nothing is changed.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Small files, files out of use and leftovers of the predictions: what is due, and why."""
+    from lakescore.cli.output import print_maintenance, print_result
+    from lakescore.workflows.maintain import maintain as workflow
+    from lakescore.workflows.maintain import plan_maintenance
+
+    workloads, spark = project.workloads(name, select), project.spark("maintain")
+    if yes:
+        print_result(workflow(spark, project.settings, workloads), as_json=as_json)
+    else:
+        print_maintenance(plan_maintenance(spark, project.settings, workloads), as_json=as_json)
+
+
+@app.command()
+@with_project
 def status(
     project: Project, name: OptionalName = None, select: Select = None, as_json: AsJson = False
 ) -> None:

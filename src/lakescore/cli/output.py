@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lakescore.config.settings import Settings
     from lakescore.errors import LakescoreError
     from lakescore.workflows.doctor import Check
+    from lakescore.workflows.maintain import MaintenancePlan
     from lakescore.workflows.plan import ScoringPlan
     from lakescore.workflows.quarantine import RefusedRows
     from lakescore.workflows.run_result import RunResult
@@ -134,6 +135,15 @@ def _cell(value: object) -> Text:
 
 
 def print_plan(plan: ScoringPlan, *, as_json: bool) -> None:
+    if as_json:
+        print_json(plan.describe())
+        return
+    console = out()
+    for line in plan.lines():
+        console.print(line)
+
+
+def print_maintenance(plan: MaintenancePlan, *, as_json: bool) -> None:
     if as_json:
         print_json(plan.describe())
         return

@@ -12,6 +12,9 @@ TRAINING_SECTIONS = frozenset(
     {"name", "source", "context", "features", "label", "split", "candidates", "select_by", "seed"}
 )
 
+#: What decides whether a run starts, and not what comes out of it.
+_NOT_HASHED = {"source": {"freshness"}}
+
 
 def config_hash(model: ConfigModel, include: Set[str]) -> str:
     """The SHA-256 of the sections `include`, short forms and key order aside.
@@ -21,4 +24,4 @@ def config_hash(model: ConfigModel, include: Set[str]) -> str:
     unknown = include - type(model).model_fields.keys()
     if unknown:
         raise ValueError(f"no such section: {', '.join(sorted(unknown))}")
-    return json_sha256(model.model_dump(mode="json", include=set(include)))
+    return json_sha256(model.model_dump(mode="json", include=set(include), exclude=_NOT_HASHED))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -22,6 +23,31 @@ class QuarantineBounds(ConfigModel):
 
     share: Share = Field(default=0.05, description="Of the rows read.")
     count: int | None = Field(default=None, ge=0, description="In rows; no bound when absent.")
+
+
+class Freshness(ConfigModel):
+    """How old the newest row of the source may be when a scoring run starts."""
+
+    column: ColumnName = Field(
+        description="Timestamp or date of each row; best the time at which it was loaded."
+    )
+    warn_after: Duration | None = Field(default=None, description="Older: the run warns.")
+    error_after: Duration | None = Field(
+        default=None, description="Older: the run fails, even when there is nothing to score."
+    )
+
+    @model_validator(mode="after")
+    def _has_a_bound(self) -> Freshness:
+        if self.warn_after is None and self.error_after is None:
+            raise ValueError("set warn_after, error_after or both")
+        if self.warn_after and self.error_after and self.warn_after >= self.error_after:
+            raise ValueError("warn_after must be shorter than error_after")
+        return self
+
+    @property
+    def longest(self) -> timedelta:
+        """The longest bound."""
+        return max(bound for bound in (self.warn_after, self.error_after) if bound is not None)
 
 
 class Source(ConfigModel):
@@ -48,6 +74,9 @@ class Source(ConfigModel):
     )
     max_quarantined: QuarantineBounds = Field(
         default=QuarantineBounds(), description="A run that refuses more rows stops."
+    )
+    freshness: Freshness | None = Field(
+        default=None, description="How old the newest row may be; not judged when absent."
     )
 
     _key = field_validator("key", mode="before")(as_list)

@@ -14,7 +14,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from lakescore.config.base import ColumnName, ConfigModel, Identifier
 from lakescore.config.forms import as_list, doubled_names
 from lakescore.config.predictions import AS_OF, LINEAGE_COLUMNS, WITHDRAWN, Predictions
-from lakescore.config.rows import Aggregate, Context, QuarantineBounds, Source
+from lakescore.config.rows import Aggregate, Context, Freshness, QuarantineBounds, Source
 from lakescore.config.training import (
     CandidateSpec,
     Feature,
@@ -32,6 +32,7 @@ __all__ = [
     "CandidateSpec",
     "Context",
     "Feature",
+    "Freshness",
     "Gate",
     "Label",
     "Predictions",

@@ -147,6 +147,13 @@ class PredictionsLog:
                 self._quarantine.purge_deleted(newest.metadata["attempt_id"])
         return chain.progress(as_of)
 
+    def lost_attempts(self) -> list[str]:
+        """The quarantine's attempts whose number another took: what `roll_forward` removes."""
+        if not self._exists():
+            return []
+        chain = self._chain()
+        return chain.strays(self._quarantine.attempts(chain.lowest_seq))
+
     def commit(self, staged: Staged, plan: CommitPlan) -> CommitOutcome:
         """Make the staged rows visible, unless another run took the plan's number.
 

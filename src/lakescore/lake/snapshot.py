@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lakescore.errors import VersionUnreadable
 from lakescore.lake.history import recent_commits
@@ -37,7 +37,7 @@ class Snapshot:
         """The same table at another version. Raises VersionUnreadable."""
         return pin(spark, self.table, version)
 
-    def describe(self) -> dict[str, str | int]:
+    def describe(self) -> dict[str, Any]:
         """JSON-ready: what a commit or a run result says of the pin."""
         return {
             "table": self.table.name,
@@ -48,14 +48,26 @@ class Snapshot:
 
 
 def pin(spark: SparkSession, table: Table, version: int | None = None) -> Snapshot:
-    """Pin a table at its newest version, or at `version`.
+    """Pin a table at its newest version, or at `version`; a view through its base tables.
 
     Raises TableNotFound, and VersionUnreadable for a version that cannot be read (any more).
     """
-    detail = table.detail(spark)
+    from lakescore.lake.views import filtered_table, find_view, is_filtered
+
+    detail = table.find(spark)
+    if detail is None:
+        view = find_view(spark, table, version)
+        if view is not None:
+            return view
+        detail = table.detail(spark)
     if version is None:
         version = recent_commits(spark, table, 1)[0].version
-    schema = _read(spark, table, version).schema
+    try:
+        schema = _read(spark, table, version).schema
+    except VersionUnreadable as error:
+        if is_filtered(error.__cause__):
+            return filtered_table(spark, table).at(spark, version)
+        raise
     return Snapshot(table, detail.table_id, version, schema_hash(schema), schema, detail)
 
 

@@ -200,7 +200,7 @@ def _outcome(
 
 
 def lost_a_race(failure: Exception) -> bool:
-    """Whether a statement failed because another writer changed the table meanwhile."""
+    """Whether another writer changed the table at the same time: nothing was written."""
     return _RACE.search(str(failure)) is not None
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lakescore.lake.snapshot import Snapshot, pin
+from lakescore.lake.views import ViewSnapshot
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -25,6 +26,32 @@ class Pins:
     source: Snapshot
     contexts: Mapping[str, Snapshot]
     label: Snapshot | None = None
+
+    @property
+    def views(self) -> list[ViewSnapshot]:
+        """Each table once that cannot be read as of a version."""
+        found = {s.table.name: s for _, s in self._by_role() if isinstance(s, ViewSnapshot)}
+        return list(found.values())
+
+    def stored(self, spark: SparkSession, folder: str) -> Pins:
+        """The same pins; views are pinned anew, with their rows stored below `folder`.
+
+        Raises SourceChanged.
+        """
+        rows = {
+            view.table.name: view.stored(spark, f"{folder}/{number}")
+            for number, view in enumerate(self.views)
+        }
+
+        def now(snapshot: Snapshot) -> Snapshot:
+            return rows.get(snapshot.table.name, snapshot)
+
+        return replace(
+            self,
+            source=now(self.source),
+            contexts={name: now(snapshot) for name, snapshot in self.contexts.items()},
+            label=None if self.label is None else now(self.label),
+        )
 
     def frames(self, spark: SparkSession) -> dict[str, DataFrame]:
         """The context tables at their pins, by context name."""

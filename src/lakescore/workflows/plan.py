@@ -11,6 +11,7 @@ from lakescore.hashing import json_sha256
 from lakescore.workflows.as_of import on_day, today
 from lakescore.workflows.pins import Pins, pin_tables
 from lakescore.workflows.scoring_model import ScoringModel, scoring_model
+from lakescore.workflows.source_freshness import SourceFreshness, source_freshness
 from lakescore.workflows.steps import (
     Request,
     Step,
@@ -41,6 +42,7 @@ class ScoringPlan:
     pins: Pins
     progress: Progress
     step: Step | None
+    freshness: SourceFreshness | None = None
 
     @property
     def predictions(self) -> Predictions:
@@ -82,7 +84,10 @@ class ScoringPlan:
         )
 
     def describe(self) -> dict[str, Any]:
-        return {**self._content(), "plan_hash": self.hash, "nothing_to_do": self.step is None}
+        told = {**self._content(), "plan_hash": self.hash, "nothing_to_do": self.step is None}
+        if self.freshness is not None:
+            told["freshness"] = self.freshness.describe()
+        return told
 
     def lines(self) -> Iterator[str]:
         """The plan for people."""
@@ -92,9 +97,13 @@ class ScoringPlan:
         yield f"workload     {self.workload.name} ({step.mode if step else self.predictions.mode})"
         yield f"model        {model['model']} (version {model['version']}, {model['flavour']})"
         yield f"source       {source}" + (f", {step.because}" if step else "")
+        if self.freshness is not None:
+            yield f"freshness    {self.freshness}"
         for entry in self.pins.describe():
             if entry["role"] != "source":
                 yield f"context      {entry['table']}@{entry['version']} ({entry['role']})"
+        for view in self.pins.views:
+            yield f"view         {view} is {view.how()}"
         yield f"predictions  {self.predictions.table}, commit {self.progress.next_seq}"
         yield f"quarantine   {self.predictions.quarantine}"
         if step is not None and step.replaces is not None:
@@ -141,19 +150,24 @@ def make_plan(
     progress: Progress,
     request: Request,
 ) -> ScoringPlan:
-    """Decide from the lake's present state. Reads metadata only and writes nothing.
+    """Decide from the lake's present state. Writes nothing, and reads metadata only.
 
-    Where a catch-up is cut between files, it reads how many rows each of them has.
+    Where freshness is declared, it reads the newest values of its column; where a catch-up is cut
+    between files, how many rows each of them has.
     """
     at = progress.source_version if request.is_at_progress else None
     pins = pin_tables(spark, lake, workload.source, model.contexts(workload), source_version=at)
     if request.kind == "backfill":
         refuse_unreadable_bounds(spark, predictions_of(workload), request, pins.source)
     step = next_step(workload, request, progress, source=pins.source, model_version=model.version)
+    freshness = None
+    if workload.source.freshness is not None and not request.is_at_progress:
+        rows = pins.source.read(spark)
+        freshness = source_freshness(rows, workload.source.freshness, where=str(pins.source))
     if step is not None and step.catches_up:
         chunk = _next_chunk(spark, workload, progress, step, pins.source)
         pins, step = replace(pins, source=chunk.source), step.of_chunk(chunk)
-    return ScoringPlan(workload, model, pins, progress, step)
+    return ScoringPlan(workload, model, pins, progress, step, freshness)
 
 
 def _next_chunk(

@@ -64,6 +64,7 @@ def promote(
             task_errors(workload.source.table),
         ):
             pins = _trained_on(spark, settings, workload, challenger.package)
+            pins = pins.stored(spark, f"{folder}/views")
             run.pins = pins.describe()
             job = Job(spark, settings, workload, registry, pins, folder, run)
             _decide(job, challenger)

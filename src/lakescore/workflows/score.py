@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lakescore.lake.commits import CommitOutcome, PredictionsLog
     from lakescore.lake.staging import Staged
     from lakescore.lake.tables import Lake
+    from lakescore.workflows.source_freshness import SourceFreshness
 
 log = logging.getLogger("lakescore")
 
@@ -168,7 +169,19 @@ def _plan(scoring: _Scoring, request: Request) -> ScoringPlan:
         request=request,
     )
     scoring.run.pins = plan.pins.describe()
+    if plan.freshness is not None:
+        _check_freshness(scoring.run, plan.freshness)
     return plan
+
+
+def _check_freshness(run: RunResult, freshness: SourceFreshness) -> None:
+    """Raises StaleSource, whether or not there is something to score."""
+    run.details["freshness"] = freshness.describe()
+    freshness.require()
+    for warning in freshness.warnings():
+        if warning not in run.warnings:
+            log.warning("%s", warning)
+            run.warnings.append(warning)
 
 
 def _score_once(scoring: _Scoring, plan: ScoringPlan, step: Step) -> CommitOutcome | None:
@@ -179,9 +192,13 @@ def _score_once(scoring: _Scoring, plan: ScoringPlan, step: Step) -> CommitOutco
     source = str(plan.pins.source)
     with run_folder(spark, settings.staging, run.run_id) as folder, task_errors(source):
         with run.phase("prepare"):
+            plan = replace(plan, pins=plan.pins.stored(spark, f"{folder}/views"))
+            run.pins = plan.pins.describe()
             rows = scored_rows(spark, settings, plan, step)
         with run.phase("score"):
-            staged = stage(rows.frame, folder, read=rows.read, out_of_scope=rows.out_of_scope)
+            staged = stage(
+                rows.frame, f"{folder}/scored", read=rows.read, out_of_scope=rows.out_of_scope
+            )
         if step.mode == "retry":
             if staged.counts.predicted == 0:
                 _still_refused(scoring, staged)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from lakescore.errors import LakescoreError
 from lakescore.workflows.plan import predictions_log
 from lakescore.workflows.run_result import RunResult, read_results
+from lakescore.workflows.source_freshness import source_freshness
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from lakescore.config.settings import Settings
-    from lakescore.config.workload import Workload
+    from lakescore.config.workload import Freshness, Workload
     from lakescore.lake.chain import Progress
     from lakescore.lake.tables import Lake, Table
 
@@ -51,6 +52,8 @@ def _line(spark: SparkSession, settings: Settings, workload: Workload) -> Worklo
     runs = read_results(settings.runs, workload.name)
     last = runs[-1] if runs else None
     age, note = _source_age(spark, lake.table(workload.source.table))
+    if note is None and workload.source.freshness is not None:
+        note = _not_fresh(spark, lake.table(workload.source.table), workload.source.freshness)
     progress = _progress(spark, lake, workload)
     return WorkloadStatus(
         workload=workload.name,
@@ -69,13 +72,29 @@ def _last_run(last: RunResult | None) -> str | None:
 
 
 def _source_age(spark: SparkSession, table: Table) -> tuple[str | None, str | None]:
+    from pyspark.sql.utils import AnalysisException
+
     from lakescore.lake.history import recent_commits
+    from lakescore.lake.snapshot import pin
 
     try:
         newest = recent_commits(spark, table, 1)[0]
-    except LakescoreError as error:
-        return None, error.what
+    except AnalysisException:
+        try:
+            pin(spark, table)
+        except LakescoreError as error:
+            return None, error.what
+        return None, None  # a view has no commits of its own
     return age_text(time.time() - newest.millis / 1000), None
+
+
+def _not_fresh(spark: SparkSession, table: Table, declared: Freshness) -> str | None:
+    """What a scoring run would warn of or fail for; None for a fresh source."""
+    try:
+        found = source_freshness(table.read(spark), declared, where=table.name)
+    except LakescoreError as error:
+        return error.what
+    return None if found.state == "fresh" else str(found)
 
 
 def _progress(spark: SparkSession, lake: Lake, workload: Workload) -> Progress | None:

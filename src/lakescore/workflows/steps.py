@@ -10,6 +10,7 @@ from lakescore.config.base import quoted
 from lakescore.config.predictions import AS_OF
 from lakescore.errors import ColumnMissing, UsageError, did_you_mean
 from lakescore.lake.schemas import string_literal
+from lakescore.lake.views import refuse_following
 from lakescore.workflows.as_of import today
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ def next_step(
         return _restated(workload, predictions, progress, model_version)
     if progress.source_id == source.table_id and progress.source_version == source.version:
         return None
+    refuse_following(source, predictions.mode)
     return _catch_up(workload, predictions, progress)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -101,6 +102,8 @@ def train(
         job = Job(spark, settings, workload, registry, pins, folder, run)
         if existing is not None and sample is None:
             return _already_done(job, existing, promote=wanted)
+        job = replace(job, pins=pins.stored(spark, f"{folder}/views"))
+        run.pins = job.pins.describe()
         trained = _fit(job, parameters, sample)
         if sample is not None:
             return _tried(trained, run, sample)

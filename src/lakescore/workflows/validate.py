@@ -34,6 +34,7 @@ def validate_against_lake(spark: SparkSession, settings: Settings, workload: Wor
     Raises TableNotFound, ColumnMissing, TypeMismatch, ExpressionRefused and LeakRefused.
     """
     from lakescore.lake.contract import check_schema
+    from lakescore.lake.freshness import check_moments
     from lakescore.lake.tables import Lake
     from lakescore.workflows.pins import pin_tables
 
@@ -44,6 +45,8 @@ def validate_against_lake(spark: SparkSession, settings: Settings, workload: Wor
     passed = workload.predictions.passthrough if workload.predictions else ()
     needed = (*workload.report.segments, *passed)
     check_schema(rows, workload.source, needed, where=str(pins.source))
+    if workload.source.freshness is not None:
+        check_moments(rows.schema, workload.source.freshness.column, where=str(pins.source))
     if workload.trains:
         _validate_training(spark, workload, pins)
     else:
