@@ -163,10 +163,10 @@ def test_old_payloads_are_emptied_but_for_what_a_backfill_reads(life) -> None:
     mended = life(ANY_X, backfill_by="day")
     mended.backfill(last="2024-01-01")
     assert mended.refused() == [('{"id":2}', 1)]
-    assert quarantine.purge_payloads(now + timedelta(minutes=1)) == 2
+    assert quarantine.purge_payloads(now + timedelta(minutes=1), keep=None) == 2
     assert [payload for _, payload in payloads(one)] == [None, None]
     other = Quarantine(one.spark, one.lake.table("none"), NAME)
-    assert other.purge_payloads(now) == 0
+    assert other.purge_payloads(now, keep=None) == 0
 
 
 def test_a_deleted_row_takes_every_payload_of_its_key_along(life) -> None:

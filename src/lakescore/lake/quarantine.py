@@ -151,13 +151,13 @@ class Quarantine:
             f"THEN UPDATE SET t.{PAYLOAD} = CAST(NULL AS string)"
         )
 
-    def purge_payloads(self, older_than: datetime, keep: str | None = None) -> int:
+    def purge_payloads(self, older_than: datetime, keep: str | None) -> int:
         """Empty the payload of rows refused before `older_than` (with a time zone).
 
-        Of a payload only the column `keep` stays: `predictions.backfill_by`, by which a backfill
-        finds the refused rows of its range. Returns how many rows were changed; a repeat changes
-        none and writes nothing. The bytes leave storage with VACUUM. Raises ForeignTable and
-        CommitConflict.
+        Of a payload only the column `keep` stays: `predictions.backfill_by` (None without one), by
+        which a backfill finds the refused rows of its range. Returns how many rows were changed; a
+        repeat changes none and writes nothing. The bytes leave storage with VACUUM. Raises
+        ForeignTable and CommitConflict.
         """
         properties = self._table.find_properties(self._spark)
         if properties is None:
