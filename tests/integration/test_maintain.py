@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.sql import functions as F
 
 from lakescore.errors import ForeignTable
 from lakescore.lake.old_stages import _listed
@@ -122,7 +123,7 @@ def test_leftovers_go_by_their_age(life, spark) -> None:
     predictions = one.workload.predictions
     assert predictions is not None
     quarantine = one.lake.table(predictions.quarantine)
-    lost = quarantine.read(spark).selectExpr("* except (_attempt_id)", "'lost' as _attempt_id")
+    lost = quarantine.read(spark).withColumn("_attempt_id", F.lit("lost"))
     lost.write.format("delta").mode("append").save(quarantine.path)
     assert planned(one)["staged rows", one.settings.staging][0]
     assert planned(one)["attempts", "scores_quarantine (linear)"][0]
