@@ -194,13 +194,13 @@ def _outcome(
             break
     if failure is None:
         return WriteOutcome()
-    if is_lost_race(failure):
+    if lost_a_race(failure):
         return None
     raise failure
 
 
-def is_lost_race(failure: Exception) -> bool:
-    """Whether another writer changed the table at the same time: nothing was written."""
+def lost_a_race(failure: Exception) -> bool:
+    """Whether a statement failed because another writer changed the table meanwhile."""
     return _RACE.search(str(failure)) is not None
 
 

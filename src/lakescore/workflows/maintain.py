@@ -124,7 +124,7 @@ def maintain(spark: SparkSession, settings: Settings, workloads: Sequence[Worklo
 
 
 def _do(chore: Chore, run: RunResult) -> None:
-    from lakescore.lake.writes import is_lost_race
+    from lakescore.lake.writes import lost_a_race
 
     if chore.do is None:
         return
@@ -132,7 +132,7 @@ def _do(chore: Chore, run: RunResult) -> None:
     try:
         went = chore.do()
     except Exception as error:
-        if not is_lost_race(error):
+        if not lost_a_race(error):
             raise
         run.warnings.append(
             f"{chore.kind} of {chore.where} was given up: another writer changed the table at the "
