@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lakescore.workflows.ingest import ingest as ingest
     from lakescore.workflows.plan import plan_scoring as plan_scoring
     from lakescore.workflows.promote import promote as promote
+    from lakescore.workflows.restore import restore as restore
     from lakescore.workflows.rollback import rollback as rollback
     from lakescore.workflows.score import backfill as backfill
     from lakescore.workflows.score import score as score
@@ -39,6 +40,7 @@ _WHERE = {
     "ingest": "lakescore.workflows.ingest",
     "plan_scoring": "lakescore.workflows.plan",
     "promote": "lakescore.workflows.promote",
+    "restore": "lakescore.workflows.restore",
     "rollback": "lakescore.workflows.rollback",
     "backfill": "lakescore.workflows.score",
     "score": "lakescore.workflows.score",

@@ -76,7 +76,11 @@ def test_small_and_unused_files_go_and_scoring_goes_on(life, spark) -> None:
     stray = folder / "part-0-stray.parquet"
     stray.write_bytes(b"left by a dead task")
     os.utime(stray, (age, age))
-    print(spark.sql(f"VACUUM {one.lake.table('scores').sql_name} RETAIN 168 HOURS DRY RUN").collect(), stray, one.lake.table("scores").sql_name)
+    print(
+        spark.sql(f"VACUUM {one.lake.table('scores').sql_name} RETAIN 168 HOURS DRY RUN").collect(),
+        stray,
+        one.lake.table("scores").sql_name,
+    )
     result = maintain(spark, one.settings, [one.workload])
     assert result.status is Status.DONE
     assert result.counts["optimise"] > 32

@@ -24,7 +24,8 @@ def start(job: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_there_is_a_job_for_each_step() -> None:
     names = {job.stem for job in JOBS}
-    assert names == {"ingest", "train", "promote", "rollback", "score", "maintain"}
+    steps = {"ingest", "train", "promote", "rollback", "score", "restore", "maintain"}
+    assert names == steps
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.stem)

@@ -335,6 +335,25 @@ def backfill(
 
 @app.command()
 @with_project
+def restore(
+    project: Project,
+    name: Name,
+    commit: Annotated[
+        int | None, typer.Option(help="Only if this commit is the last; safe to repeat.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take the last scoring commit back: its predictions and its refused rows."""
+    from lakescore.cli.output import print_result
+    from lakescore.workflows.restore import restore as workflow
+
+    workload, spark = project.workload(name), project.spark("restore")
+    result = workflow(spark, project.settings, workload, commit_seq=commit)
+    print_result(result, as_json=as_json)
+
+
+@app.command()
+@with_project
 def adopt(project: Project, name: Name, as_json: AsJson = False) -> None:
     """Register a model that exists without retraining it, after showing parity on real rows."""
     from lakescore.cli.output import print_result

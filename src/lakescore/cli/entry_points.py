@@ -41,6 +41,11 @@ def maintain(argv: Sequence[str] | None = None) -> int:
     return _command("maintain", "workload", argv)
 
 
+def restore(argv: Sequence[str] | None = None) -> int:
+    """``--workload NAME [options of `lakescore restore`]``"""
+    return _command("restore", "workload", argv)
+
+
 def _command(command: str, subject: str, argv: Sequence[str] | None) -> int:
     from lakescore.cli.app import run
 

@@ -57,6 +57,12 @@ class Predictions(ConfigModel):
         default=None,
         description="Column among `passthrough` or the key whose range `backfill` recomputes.",
     )
+    max_rows_per_commit: int | None = Field(
+        default=None,
+        ge=1,
+        description="A longer catch-up is cut into commits of about so many rows: between the "
+        "source's versions, else between data files. Keys are unique within a commit.",
+    )
     where: SqlExpression | None = Field(
         default=None, description="Only these source rows are scored; the rest are counted."
     )
@@ -102,4 +108,6 @@ class Predictions(ConfigModel):
             raise ValueError("mode snapshot scores every row anyway: remove rescore")
         if self.mode == "snapshot" and self.backfill_by is not None:
             raise ValueError("mode snapshot is recomputed day by day: remove backfill_by")
+        if self.mode == "snapshot" and self.max_rows_per_commit is not None:
+            raise ValueError("mode snapshot replaces a day at once: remove max_rows_per_commit")
         return self

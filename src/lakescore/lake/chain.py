@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
 from lakescore.lake.history import TableCommit, standing
+
+#: In the metadata of a commit that takes another back: the attempt id of that one.
+WITHDRAWS = "withdraws"
+#: The `kind` of a commit without rows, made where the history no longer told any other.
+ANCHOR = "anchor"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Of source version `version`, the first `files` of `of` data files (by path) are scored."""
+
+    version: int
+    files: int
+    of: int
 
 
 @dataclass(frozen=True)
@@ -28,38 +42,56 @@ class Progress:
     generation: int = 0
     stands_under: str | None = None
     mode: str | None = None
+    part: Part | None = None
 
     @property
     def next_seq(self) -> int:
         return self.commit_seq + 1
 
+    def metadata(self) -> dict[str, Any]:
+        """What a commit without a plan says, so that `progress_of` gives this again."""
+        part = None if self.part is None else vars(self.part)
+        return {**vars(self), "workload_mode": self.mode, "part": part}
+
 
 @dataclass(frozen=True)
 class Chain:
-    """The commits of one `app_id` among the newest commits of a table.
+    """The newest `commits` of a table, and of them those of one application (`own`).
 
-    `complete` says that the history goes back to the table's first version.
+    `in_force` are those that neither a RESTORE nor a withdrawal took back; `complete` says that
+    the history goes back to the table's first version.
     """
 
-    own: tuple[TableCommit, ...]
-    in_force: tuple[TableCommit, ...]
-    complete: bool
-    restored: bool
+    commits: tuple[TableCommit, ...] = ()
+    own: tuple[TableCommit, ...] = ()
+    in_force: tuple[TableCommit, ...] = ()
+    complete: bool = True
+
+    @property
+    def restored(self) -> bool:
+        return any(commit.operation == "RESTORE" for commit in self.commits)
 
     @classmethod
     def of(cls, commits: Sequence[TableCommit], app_id: str) -> Chain:
         """From the newest commits of the table, newest first."""
+        stand = [c for c in standing(commits) if c.metadata.get("app_id") == app_id]
+        withdrawn = {commit.metadata[WITHDRAWS] for commit in stand if WITHDRAWS in commit.metadata}
         return cls(
+            commits=tuple(commits),
             own=tuple(c for c in commits if c.metadata.get("app_id") == app_id),
-            in_force=tuple(c for c in standing(commits) if c.metadata.get("app_id") == app_id),
+            in_force=tuple(c for c in stand if c.metadata.get("attempt_id") not in withdrawn),
             complete=any(commit.version == 0 for commit in commits),
-            restored=any(commit.operation == "RESTORE" for commit in commits),
         )
 
     @property
     def tells(self) -> bool:
         """Whether progress can be read from it: it shows a commit, or that there never was one."""
         return bool(self.in_force) or self.complete
+
+    @property
+    def tells_part(self) -> bool:
+        """Whether it shows how far a catch-up came: an anchor repeats only what rows tell."""
+        return bool(self.in_force) and self.in_force[0].metadata.get("kind") != ANCHOR
 
     @property
     def highest_seq(self) -> int:
@@ -71,11 +103,15 @@ class Chain:
 
     def progress(self, as_of: date | None = None) -> Progress:
         """By the newest commit that stands; with `as_of`, by the newest of that day."""
-        day = None if as_of is None else as_of.isoformat()
         for commit in self.in_force:
-            if day is None or commit.metadata.get("as_of") == day:
+            if as_of is None or _day(commit) == as_of:
                 return progress_of(commit.metadata, self.highest_seq)
         return Progress(commit_seq=self.highest_seq)
+
+    def progress_before(self, commit: TableCommit) -> Progress:
+        """What progress was without `commit`, one of those in force."""
+        older = [c for c in self.in_force if c.version < commit.version]
+        return replace(self, in_force=tuple(older)).progress(_day(commit))
 
     def strays(self, attempts: Mapping[str, int]) -> list[str]:
         """Of the quarantine's attempts (id -> number), those whose number another attempt took.
@@ -95,8 +131,15 @@ class Chain:
         return sorted(a for a, seq in attempts.items() if seq >= self.lowest_seq and a not in named)
 
 
+def _day(commit: TableCommit) -> date | None:
+    day = commit.metadata.get("as_of")
+    return None if day is None else date.fromisoformat(day)
+
+
 def progress_of(metadata: Mapping[str, Any], commit_seq: int) -> Progress:
+    part = metadata.get("part")
     return Progress(
+        part=None if part is None else Part(**part),
         commit_seq=commit_seq,
         source_version=metadata.get("source_version"),
         source_id=metadata.get("source_id"),

@@ -58,7 +58,7 @@ def rows_since(
         return snapshot.read(spark).where(F.lit(False))
     commits = commits_between(spark, snapshot.table, after_version, snapshot.version)
     _refuse(snapshot, [commit for commit in commits if commit.operation.startswith(_REPLACING)])
-    ignored = {c.version for c in commits if deletes == "ignore" and c.operation == "DELETE"}
+    ignored = _ignored(commits, deletes)
     rows = _from_change_feed(spark, snapshot, after_version, commits, ignored)
     if rows is None:
         rows = _from_added_files(spark, snapshot, after_version, commits, ignored)
@@ -76,6 +76,10 @@ def refuse_recreated(snapshot: Snapshot, after_version: int, table_id: str | Non
         where=str(snapshot),
         hint="score into a new predictions table, or bring the source back under its old history",
     )
+
+
+def _ignored(commits: Sequence[TableCommit], deletes: str) -> set[int]:
+    return {c.version for c in commits if deletes == "ignore" and c.operation == "DELETE"}
 
 
 def _refuse(snapshot: Snapshot, commits: Sequence[TableCommit]) -> None:
@@ -139,6 +143,15 @@ def _commits_of(versions: Iterable[int], commits: Sequence[TableCommit]) -> list
     ]
 
 
+def added_rows(
+    spark: SparkSession, snapshot: Snapshot, after: int, *, deletes: str = "refuse"
+) -> DataFrame:
+    """As `rows_since`, always from the files that the commits added. Raises SourceChanged."""
+    commits = commits_between(spark, snapshot.table, after, snapshot.version)
+    _refuse(snapshot, [commit for commit in commits if commit.operation.startswith(_REPLACING)])
+    return _from_added_files(spark, snapshot, after, commits, _ignored(commits, deletes))
+
+
 def _from_added_files(
     spark: SparkSession,
     snapshot: Snapshot,
@@ -164,8 +177,13 @@ def _from_added_files(
     if not added:
         return snapshot.read(spark).where(F.lit(False))
     root = snapshot.detail.location
-    paths = [_GLOB.sub(r"\\\1", f"{root}/{unquote(row.path)}") for row in added]
-    return spark.read.schema(snapshot.schema).option("basePath", root).parquet(*paths)
+    return read_files(spark, snapshot, [f"{root}/{unquote(row.path)}" for row in added])
+
+
+def read_files(spark: SparkSession, snapshot: Snapshot, paths: Sequence[str]) -> DataFrame:
+    """Files of the snapshot as plain Parquet, with its columns; partitions by folder name."""
+    reader = spark.read.schema(snapshot.schema).option("basePath", snapshot.detail.location)
+    return reader.parquet(*(_GLOB.sub(r"\\\1", path) for path in paths))
 
 
 def _actions(spark: SparkSession, snapshot: Snapshot, after: int) -> DataFrame:
@@ -193,14 +211,18 @@ def _log_file(log: str, version: int) -> str:
     return f"{escaped}/{version:020d}.json"
 
 
+def folders_tell_partitions(path: str, columns: Sequence[str]) -> bool:
+    """Whether the folders of a file's path below its table are exactly the partition columns."""
+    return [unquote(step.partition("=")[0]) for step in path.split("/")[:-1]] == list(columns)
+
+
 def _check_folders_tell_partitions(
     snapshot: Snapshot, path: str, partition_values: dict[str, str | None] | None
 ) -> None:
     """Partition values are read from folder names, so these must be there and in the table."""
-    folders = path.split("/")[:-1]
-    names = [unquote(unquote(folder.partition("=")[0])) for folder in folders]
-    expected = list(snapshot.detail.partition_columns)
-    if names == expected and len(partition_values or {}) == len(expected):
+    expected = snapshot.detail.partition_columns
+    told = folders_tell_partitions(unquote(path), expected)
+    if told and len(partition_values or {}) == len(expected):
         return
     raise SourceChanged(
         f"the new rows lie in '{path}', which does not say its partition values",

@@ -18,20 +18,23 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from lakescore.config.predictions import AS_OF, WITHDRAWN
-from lakescore.lake.chain import Chain, Progress
+from lakescore.errors import CommitConflict, UsageError, VersionUnreadable
+from lakescore.lake.chain import ANCHOR, WITHDRAWS, Chain, Progress
 from lakescore.lake.contract import CONTRACT_COLUMNS, COPIES, KEY, PAYLOAD, REASONS, ROW_HASH
 from lakescore.lake.creation import check_role, create_table, with_columns
 from lakescore.lake.history import recent_commits
 from lakescore.lake.lineage import CommitPlan, newest_lineage, with_lineage
 from lakescore.lake.quarantine import ROW_ID, Quarantine
-from lakescore.lake.schemas import check_names_are_plain
+from lakescore.lake.schemas import check_names_are_plain, string_literal
 from lakescore.lake.staging import ACTION
+from lakescore.lake.withdrawal import last_scoring, withdrawal
 from lakescore.lake.writes import Append, Merge, Replace, WriteOutcome, own_rows, write_once
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
+    from lakescore.lake.history import TableCommit
     from lakescore.lake.staging import Counts, Staged
     from lakescore.lake.tables import Table
 
@@ -48,6 +51,14 @@ class CommitOutcome:
     version: int | None
     counts: Counts
     winner_run_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Withdrawn:
+    """A scoring commit that was taken back, and the table version that says so."""
+
+    commit: TableCommit
+    version: int
 
 
 class PredictionsLog:
@@ -73,32 +84,39 @@ class PredictionsLog:
         """The Delta transaction identifier of this workload."""
         return f"lakescore:{self._workload}"
 
-    def progress(self, as_of: date | None = None) -> Progress:
+    def progress(self, as_of: date | None = None, *, start_over: bool = False) -> Progress:
         """How far this workload has come (for the day `as_of`). Writes nothing.
 
         From the commits' metadata; from the `_commit_seq` and `_source_version` of the rows
-        where the history was cleaned. Raises ForeignTable.
+        where the history was cleaned. Raises ForeignTable, and VersionUnreadable when neither
+        tells how far a catch-up came, unless the run is to `start_over` anyway.
         """
-        if not self._exists():
+        properties = self._properties()
+        if not properties:
             return Progress()
         chain = self._chain()
+        if not start_over:
+            self._check_part_is_told(properties, chain)
         if chain.tells:
             return chain.progress(as_of)
         known = self._progress_of_rows(chain)
         refused = {} if chain.restored else self._quarantine.newest()
         return replace(known, commit_seq=max(known.commit_seq, refused.get("_commit_seq", 0)))
 
-    def roll_forward(self, as_of: date | None = None) -> Progress:
+    def roll_forward(self, as_of: date | None = None, *, start_over: bool = False) -> Progress:
         """Make the tables agree with the commits, and say how far these have come.
 
         Removes quarantine rows of attempts that lost their number. Where the history
         no longer shows this workload's commits, finds the highest number ever used and writes a
-        commit without rows that says so. Safe to run at any time.
+        commit without rows that says so. Safe to run at any time. Raises as `progress`.
         """
-        if not self._exists():
+        properties = self._properties()
+        if not properties:
             return Progress()
         chain = self._chain()
-        if not chain.tells and self.progress().commit_seq > 0:
+        if not start_over:
+            self._check_part_is_told(properties, chain)
+        if not chain.tells and self.progress(start_over=start_over).commit_seq > 0:
             self._anchor(chain)
             chain = self._chain()
         self._quarantine.remove(chain.strays(self._quarantine.attempts(chain.lowest_seq)))
@@ -120,23 +138,86 @@ class PredictionsLog:
         """
         attempt_id = uuid.uuid4().hex
         changes = self._changes(staged, plan)
-        self._prepare(changes(self._spark).drop(ACTION).schema)
+        properties = self._prepare(changes(self._spark).drop(ACTION).schema)
+        if plan.part is not None:
+            self._note_part(plan.part.version)
         judged = self._judge(staged, plan, attempt_id)
         result = {"counts": staged.counts.as_dict(), "reasons": staged.reasons}
         metadata = {"kind": "predictions", **plan.metadata(), **result}
         outcome = self._write(changes, self._how(plan), plan.commit_seq, attempt_id, metadata)
         if outcome.commit is not None:
+            if plan.part is None and self._part_property in properties:
+                self._note_part(None)
             return CommitOutcome(True, outcome.commit.version, staged.counts)
         if judged:
             self._quarantine.remove([attempt_id])
         winner = None if outcome.winner is None else outcome.winner.metadata.get("run_id")
         return CommitOutcome(False, None, staged.counts, winner)
 
+    def withdraw(self, run_id: str, commit_seq: int | None = None) -> Withdrawn | None:
+        """Take the last scoring commit back, with its refused rows, as a new generation.
+
+        With `commit_seq` only if that is the last one; None when it was taken back before.
+        Progress is that of the commit before it, so the next run scores its rows again. Raises
+        UsageError when there is nothing (or another commit) to take back, ForeignTable when
+        another writer's commit stands in between, and CommitConflict when a run committed at
+        the same time.
+        """
+        chain = self._chain(back_to=1) if self._exists() else Chain()
+        last = last_scoring(chain, self._table.name)
+        number = int(last.metadata["commit_seq"])
+        if commit_seq is not None and commit_seq != number:
+            if any(commit.metadata["commit_seq"] == commit_seq for commit in chain.own):
+                return None
+            raise UsageError(
+                f"there is no commit {commit_seq}; the last one in force is {number}",
+                where=self._table.name,
+            )
+        undone = withdrawal(self._table, self._workload, last)
+        progress = chain.progress_before(last)
+        attempt_id = uuid.uuid4().hex
+        plan = CommitPlan(
+            run_id=run_id,
+            commit_seq=chain.highest_seq + 1,
+            source_version=progress.source_version,
+            source_id=progress.source_id or "",
+            model_version=progress.model_version or "",
+            plan_hash="",
+        )
+        if progress.part is not None:
+            self._note_part(progress.part.version)
+        if self._quarantine.exists():
+            in_force = self.quarantined()
+            self._quarantine.undo(last.metadata["attempt_id"], in_force, plan, attempt_id)
+        metadata = {
+            **progress.metadata(),
+            "kind": "restore",
+            "mode": "restore",
+            "as_of": last.metadata.get("as_of"),
+            "generation": int(last.metadata.get("generation", 0)) + 1,
+            "run_id": run_id,
+            "withdrawn_seq": number,
+            WITHDRAWS: last.metadata["attempt_id"],
+        }
+        outcome = self._write(undone.rows, undone.how, plan.commit_seq, attempt_id, metadata)
+        if outcome.commit is None:
+            self._quarantine.remove([attempt_id])
+            raise CommitConflict(
+                "a run committed at the same time; nothing was taken back",
+                where=self._table.name,
+                hint="look at `lakescore history NAME` and run again",
+            )
+        return Withdrawn(last, outcome.commit.version)
+
     def quarantined(self) -> DataFrame:
         """This workload's quarantine rows that are in force. Raises TableNotFound."""
         attempts = self._quarantine.attempts(0)
         chain = self._chain(back_to=min(attempts.values(), default=None))
         return self._quarantine.in_force(chain.not_in_force(attempts))
+
+    def predicted_by(self, run_id: str) -> DataFrame:
+        """This workload's current predictions that one run made."""
+        return self._rows().where(F.col("_run_id") == run_id)
 
     def _changes(self, staged: Staged, plan: CommitPlan) -> Callable[[SparkSession], DataFrame]:
         """The rows to write, in whichever session writes them."""
@@ -198,10 +279,7 @@ class PredictionsLog:
         return in_force.join(keys, KEY, "left_semi").select(ROW_ID)
 
     def _exists(self) -> bool:
-        properties = self._table.find_properties(self._spark)
-        if properties is not None:
-            check_role(self._table, properties, _ROLE)
-        return properties is not None
+        return bool(self._properties())
 
     def _rows(self) -> DataFrame:
         return self._table.read(self._spark).where(F.col("_workload") == self._workload)
@@ -211,7 +289,7 @@ class PredictionsLog:
 
         A commit's number grows with its version, so a longer history than that tells no more.
         """
-        chain = Chain((), (), complete=True, restored=False)
+        chain = Chain()
         for window in _WINDOWS:
             commits = recent_commits(self._spark, self._table, window)
             chain = Chain.of(commits, self.app_id)
@@ -223,6 +301,18 @@ class PredictionsLog:
     def _progress_of_rows(self, chain: Chain) -> Progress:
         """What the predictions themselves tell, for a history that was cleaned."""
         return _moved(Progress(commit_seq=chain.highest_seq), newest_lineage(self._rows()))
+
+    def _check_part_is_told(self, properties: Mapping[str, str], chain: Chain) -> None:
+        """Rows alone cannot tell how far an unfinished catch-up came: only a commit can."""
+        unfinished = properties.get(self._part_property)
+        if unfinished is None or chain.tells_part:
+            return
+        raise VersionUnreadable(
+            f"source version {unfinished} was scored in part, and the history that says how "
+            "far was cleaned",
+            where=self._table.name,
+            hint=f"start over: lakescore score {self._workload} --full",
+        )
 
     def _anchor(self, chain: Chain) -> None:
         """Commit, without rows, under the first number that no commit has used.
@@ -238,7 +328,7 @@ class PredictionsLog:
 
     def _append_anchor(self, known: Progress) -> WriteOutcome:
         empty = self._spark.createDataFrame([], self._table.read(self._spark).schema)
-        metadata = {"kind": "anchor", **vars(known)}
+        metadata = {"kind": ANCHOR, **known.metadata()}
         return self._write(lambda _: empty, Append(), known.next_seq, uuid.uuid4().hex, metadata)
 
     def _write(
@@ -260,11 +350,38 @@ class PredictionsLog:
             metadata={**metadata, "workload": self._workload},
         )
 
-    def _prepare(self, schema: StructType) -> None:
-        """Make the table, or add the columns that it lacks in a commit of their own."""
-        if self._exists():
+    @property
+    def _part_property(self) -> str:
+        return f"lakescore.unfinished.{self._workload}"
+
+    def _note_part(self, version: int | None) -> None:
+        """Note in the table that rows of a source version are only partly scored (None: no more).
+
+        Commits say so too, but their metadata go with the history, and the rows alone would then
+        say that all of the version is scored.
+        """
+        name, table = string_literal(self._part_property), self._table.sql_name
+        if version is None:
+            self._spark.sql(f"ALTER TABLE {table} UNSET TBLPROPERTIES IF EXISTS ({name})")
+        elif self._properties().get(self._part_property) != str(version):
+            self._spark.sql(f"ALTER TABLE {table} SET TBLPROPERTIES ({name} = '{version}')")
+
+    def _properties(self) -> Mapping[str, str]:
+        """The table's properties; none where it is not there. Raises ForeignTable."""
+        found = self._table.find_properties(self._spark)
+        if found is not None:
+            check_role(self._table, found, _ROLE)
+        return found or {}
+
+    def _prepare(self, schema: StructType) -> Mapping[str, str]:
+        """Make the table, or add the columns that it lacks in a commit of their own.
+
+        The properties that it had before.
+        """
+        properties = self._properties()
+        if properties:
             with_columns(self._spark, self._table, schema)
-            return
+            return properties
         check_names_are_plain(schema.names, where=self._table.name)
         created = create_table(
             self._spark,
@@ -276,6 +393,7 @@ class PredictionsLog:
         )
         if not created and self._exists():
             with_columns(self._spark, self._table, schema)
+        return {}
 
 
 def _moved(known: Progress, lineage: Mapping[str, Any]) -> Progress:

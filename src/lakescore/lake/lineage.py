@@ -15,6 +15,8 @@ from lakescore.config.predictions import AS_OF
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from lakescore.lake.chain import Part
+
 
 @dataclass(frozen=True)
 class CommitPlan:
@@ -26,7 +28,8 @@ class CommitPlan:
     over the quarantine) says which refused rows in force are judged anew; with `merge_by`, also
     those of the same key. `as_of` is the day of a snapshot,
     `stands_under` as in Progress,
-    `workload_mode` what the workload declares.
+    `workload_mode` what the workload declares. With `part` the commit takes progress no further
+    than `after_version` and that part of `source_version`.
     """
 
     run_id: str
@@ -46,11 +49,17 @@ class CommitPlan:
     as_of: date | None = None
     stands_under: str | None = None
     workload_mode: str | None = None
+    after_version: int | None = None
+    part: Part | None = None
 
     def metadata(self) -> dict[str, Any]:
         """The plan as commit metadata."""
-        day = None if self.as_of is None else self.as_of.isoformat()
-        return {**vars(self), "pins": dict(self.pins), "as_of": day}
+        told = {**vars(self), "pins": dict(self.pins)}
+        if self.as_of is not None:
+            told["as_of"] = self.as_of.isoformat()
+        if self.part is not None:
+            told |= {"part": vars(self.part), "source_version": self.after_version}
+        return told
 
 
 def with_lineage(rows: DataFrame, workload: str, plan: CommitPlan) -> DataFrame:

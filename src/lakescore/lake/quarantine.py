@@ -13,18 +13,22 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from lakescore.config.base import quoted
+from lakescore.config.predictions import AS_OF
+from lakescore.lake.contract import CONTRACT_COLUMNS
 from lakescore.lake.creation import check_role, create_table, with_columns
 from lakescore.lake.history import metadata_json
 from lakescore.lake.lineage import CommitPlan, newest_lineage, with_lineage
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
     from lakescore.lake.tables import Table
 
 ATTEMPT_ID = "_attempt_id"
 #: A refused row's own identifier; of a closing row, the identifier of the row that it closes.
 ROW_ID, CLOSES = "_row_id", "_closes"
+#: Of a refused row that is a copy: the attempt that refused it first.
+COPY_OF = "_copy_of_attempt"
 _ROLE = "quarantine"
 
 
@@ -78,6 +82,25 @@ class Quarantine:
         else:
             writer.saveAsTable(str(self._table.identifier))
 
+    def undo(self, attempt: str, in_force: DataFrame, plan: CommitPlan, attempt_id: str) -> None:
+        """Write, as `attempt_id`, what takes an attempt that is `in_force` back.
+
+        Its refused rows are closed, and those that it closed are refused again, in a copy: while
+        the history shows that the attempt is void that says the same twice, and once the history
+        is cleaned the rows say it alone.
+        """
+        rows = self.rows()
+        own = in_force.where(_refused_by(in_force) == attempt).select(ROW_ID)
+        ids = rows.where((F.col(ATTEMPT_ID) == attempt) & F.col(CLOSES).isNotNull())
+        again = rows.join(ids.select(F.col(CLOSES).alias(ROW_ID)), ROW_ID, "left_semi")
+        closed = own.unionByName(again.select(ROW_ID))
+        if closed.limit(1).count() == 0:
+            return
+        kept = [name for name in CONTRACT_COLUMNS if name in again.columns]
+        kept += [AS_OF] if AS_OF in again.columns else []
+        copies = again.select(*kept, _refused_by(again).alias(COPY_OF))
+        self.append(copies, plan, attempt_id, closed)
+
     def attempts(self, since_seq: int) -> dict[str, int]:
         """Attempts under a commit number of at least `since_seq`: attempt id -> number."""
         if not self.exists():
@@ -114,3 +137,10 @@ class Quarantine:
             role=_ROLE,
             comment="Rows that lakescore refused, with reasons",
         )
+
+
+def _refused_by(rows: DataFrame) -> Column:
+    """The attempt that refused each row first."""
+    if COPY_OF not in rows.columns:
+        return F.col(ATTEMPT_ID)
+    return F.coalesce(F.col(COPY_OF), F.col(ATTEMPT_ID))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
     from lakescore.config.settings import Settings
     from lakescore.config.workload import Predictions, Workload
-    from lakescore.lake.chain import Progress
+    from lakescore.lake.chain import Part, Progress
+    from lakescore.lake.chunks import Chunk
     from lakescore.lake.commits import PredictionsLog
     from lakescore.lake.lineage import CommitPlan
+    from lakescore.lake.snapshot import Snapshot
     from lakescore.lake.tables import Lake
 
 
@@ -73,6 +75,8 @@ class ScoringPlan:
             stands_under=(
                 self.progress.stands_under if step.mode == "backfill" else self.model.version
             ),
+            after_version=step.after_version,
+            part=_part_after(step, self.pins.source.version),
         )
 
     def describe(self) -> dict[str, Any]:
@@ -102,6 +106,8 @@ class ScoringPlan:
             yield f"replaces     the workload's rows where {step.replaces}"
         if step is not None and step.merge_by:
             yield f"merges       by {', '.join(step.merge_by)}; deleted rows: {step.on_delete}"
+        if step is not None and step.more:
+            yield "then         the next chunk, each in a commit of its own"
         if step is None:
             yield "nothing to do: the source has no newer commit"
 
@@ -140,8 +146,10 @@ def make_plan(
     progress: Progress,
     request: Request,
 ) -> ScoringPlan:
-    """Decide from the lake's present state. Writes nothing, and reads metadata only (where
-    freshness is declared, the newest rows of its column too).
+    """Decide from the lake's present state. Writes nothing, and reads metadata only.
+
+    But for two things: where a catch-up is cut between files, how many rows each of them has; and
+    where freshness is declared, the newest rows of its column.
     """
     at = progress.source_version if request.kind == "backfill" else None
     pins = pin_tables(spark, lake, workload.source, model.contexts(workload), source_version=at)
@@ -152,7 +160,39 @@ def make_plan(
     if workload.source.freshness is not None and request.kind != "backfill":
         rows = pins.source.read(spark)
         freshness = source_freshness(rows, workload.source.freshness, where=str(pins.source))
+    if step is not None and step.catches_up:
+        chunk = _next_chunk(spark, workload, progress, step, pins.source)
+        pins, step = replace(pins, source=chunk.source), step.of_chunk(chunk)
     return ScoringPlan(workload, model, pins, progress, step, freshness)
+
+
+def _next_chunk(
+    spark: SparkSession, workload: Workload, progress: Progress, step: Step, head: Snapshot
+) -> Chunk:
+    from lakescore.lake.changes import refuse_recreated
+    from lakescore.lake.chunks import next_chunk
+
+    reached = progress.part.version if progress.part else step.after_version
+    if reached is not None:
+        refuse_recreated(head, reached, progress.source_id)
+    return next_chunk(
+        spark,
+        head,
+        step.after_version,
+        predictions_of(workload).max_rows_per_commit,
+        part=progress.part,
+        deletes=predictions_of(workload).when_deleted if step.reads == "appended" else None,
+    )
+
+
+def _part_after(step: Step, version: int) -> Part | None:
+    """What is scored of `version` after the step, when that is not all of it."""
+    from lakescore.lake.chain import Part
+
+    files = step.files
+    if files is None or files.done == files.of:
+        return None
+    return Part(version, files.done, files.of)
 
 
 def day_of(predictions: Predictions, request: Request) -> date | None:
@@ -174,5 +214,5 @@ def plan_scoring(
     lake, predictions = Lake(settings.lake), predictions_of(workload)
     log = predictions_log(spark, lake, workload.name, predictions)
     with scoring_model(settings, workload) as model:
-        progress = log.progress(day_of(predictions, request))
+        progress = log.progress(day_of(predictions, request), start_over=request.kind == "full")
         return make_plan(spark, lake, workload, model, progress=progress, request=request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
@@ -113,14 +114,21 @@ def _run(
         with scoring_model(settings, workload, version) as model:
             run.model_version = model.version
             scoring = _Scoring(spark, settings, lake, workload, model, commits, run)
-            for _ in range(_TRIES):
+            tries = 0
+            while tries < _TRIES:
                 with run.phase("plan"):
                     plan = _plan(scoring, request)
                 if plan.step is None:
                     return _nothing_left(run, plan, lost)
                 outcome = _score_once(scoring, plan, plan.step)
-                if outcome.committed:
+                if outcome.committed and not plan.step.more:
                     return run
+                if outcome.committed:
+                    log.info("commit %d: %s", plan.progress.next_seq, plan.step.because)
+                    tries = 0
+                    continue
+                tries += 1
+                request = replace(request, restates=False)
                 lost = outcome.winner_run_id or "another run"
                 log.info("another run (%s) took the commit; planning again", lost)
         raise CommitConflict(
@@ -131,7 +139,8 @@ def _run(
 
 
 def _plan(scoring: _Scoring, request: Request) -> ScoringPlan:
-    progress = scoring.log.roll_forward(day_of(predictions_of(scoring.workload), request))
+    day = day_of(predictions_of(scoring.workload), request)
+    progress = scoring.log.roll_forward(day, start_over=request.kind == "full")
     plan = make_plan(
         scoring.spark,
         scoring.lake,
@@ -175,14 +184,24 @@ def _score_once(scoring: _Scoring, plan: ScoringPlan, step: Step) -> CommitOutco
         with run.phase("commit"):
             outcome = scoring.log.commit(staged, plan.commit_plan(run.run_id, step))
         if outcome.committed:
-            run.details["quarantine_reasons"] = dict(staged.reasons)
-            with run.phase("report"):
-                distribution = score_distribution(staged.predicted(spark), plan.predictions.column)
-                _done(run, plan, step, outcome)
-                target = result_folder(settings.runs, run.workload, run.run_id)
-                document = scoring_report(run, plan, step, outcome.counts, distribution)
-                run.artefacts["report"] = str(write_report(document, target).html)
+            _add_commit(run, plan, step, outcome, staged)
+            if not step.more:
+                with run.phase("report"):
+                    _report(scoring, plan, step, staged)
         return outcome
+
+
+def _report(scoring: _Scoring, plan: ScoringPlan, step: Step, last: Staged) -> None:
+    """The report of the whole run, whose last commit was that of `last`."""
+    from lakescore.lake.staging import Counts
+
+    run, spark = scoring.run, scoring.spark
+    several = run.details["commits"] > 1
+    predicted = scoring.log.predicted_by(run.run_id) if several else last.predicted(spark)
+    distribution = score_distribution(predicted, plan.predictions.column)
+    target = result_folder(scoring.settings.runs, run.workload, run.run_id)
+    document = scoring_report(run, plan, step, Counts(**run.counts), distribution)
+    run.artefacts["report"] = str(write_report(document, target).html)
 
 
 def _check_bounds(plan: ScoringPlan, staged: Staged) -> None:
@@ -201,16 +220,24 @@ def _check_bounds(plan: ScoringPlan, staged: Staged) -> None:
 def _nothing_left(run: RunResult, plan: ScoringPlan, lost: str | None) -> RunResult:
     if lost is not None:
         run.details["reason"] = f"another run ({lost}) committed these rows"
-        return run.finish(Status.ALREADY_DONE)
+        done = Status.DONE if run.details.get("commits") else Status.ALREADY_DONE
+        return run.finish(done)
     run.details["reason"] = (
         f"every row of {plan.pins.source} is scored; commit {plan.progress.commit_seq} was the last"
     )
     return run.finish(Status.NOTHING_TO_DO)
 
 
-def _done(run: RunResult, plan: ScoringPlan, step: Step, outcome: CommitOutcome) -> None:
-    run.counts = outcome.counts.as_dict()
+def _add_commit(
+    run: RunResult, plan: ScoringPlan, step: Step, outcome: CommitOutcome, staged: Staged
+) -> None:
+    """Add a commit to the run's result: a catch-up may take several."""
+    for name, count in outcome.counts.as_dict().items():
+        run.counts[name] = run.counts.get(name, 0) + count
+    reasons = Counter(run.details.get("quarantine_reasons", {})) + Counter(staged.reasons)
     run.details |= {
+        "commits": run.details.get("commits", 0) + 1,
+        "quarantine_reasons": dict(reasons.most_common()),
         "plan_hash": plan.hash,
         "commit_seq": plan.progress.next_seq,
         "table_version": outcome.version,

@@ -47,10 +47,16 @@ def scored_rows(
 
 
 def _landed(spark: SparkSession, plan: ScoringPlan, step: Step) -> DataFrame:
+    from pyspark.sql import functions as F
+
     from lakescore.lake.changes import refuse_recreated, rows_since
+    from lakescore.lake.contract import CHANGE, SCORE
     from lakescore.lake.net_changes import net_changes
 
     source, table_id = plan.pins.source, plan.progress.source_id
+    if step.files is not None:
+        rows = step.files.read(spark, source)
+        return rows if step.reads == "appended" else rows.withColumn(CHANGE, F.lit(SCORE))
     if step.reads == "appended":
         return rows_since(
             spark,

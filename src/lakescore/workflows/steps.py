@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from lakescore.config.workload import Predictions, Workload
     from lakescore.lake.chain import Progress
+    from lakescore.lake.chunks import Chunk, FileGroup
     from lakescore.lake.snapshot import Snapshot
 
 Reads = Literal["appended", "changed", "all"]
@@ -29,12 +30,15 @@ class Request:
     """What the user asked of a scoring run: what is new, everything again, or a range again.
 
     `as_of` is the run's day. A range is of `predictions.backfill_by`, both ends included.
+    `restates` says whether `rescore: all` may bring old rows to the run's model: not after another
+    run committed in between, whose model stands.
     """
 
     as_of: date
     kind: Literal["new", "full", "backfill"] = "new"
     first: str | None = None
     last: str | None = None
+    restates: bool = True
 
 
 def requested(as_of: str | None, *, full: bool = False) -> Request:
@@ -53,8 +57,9 @@ class Step:
     """One commit: which source rows it reads, and which predictions it replaces.
 
     `reads` says how the source is read: what was appended or changed since `after_version`, or
-    all of its pinned version (those rows that meet `rows_where`). `replaces` and `closes` are as
-    in CommitPlan; `because` is for people.
+    all of its pinned version (those rows that meet `rows_where`), or of a catch-up `files` alone;
+    `more` says that the catch-up goes on after this commit. `replaces` and `closes` are as in
+    CommitPlan; `because` is for people.
     """
 
     mode: str
@@ -68,11 +73,33 @@ class Step:
     on_delete: str = "delete"
     as_of: date | None = None
     generation: int = 0
+    files: FileGroup | None = None
+    more: bool = False
 
     def describe(self) -> dict[str, Any]:
         """JSON-ready: what a plan says of the step."""
         told = {name: value for name, value in vars(self).items() if value not in (None, ())}
-        return told if self.as_of is None else told | {"as_of": self.as_of.isoformat()}
+        if self.as_of is not None:
+            told["as_of"] = self.as_of.isoformat()
+        if self.files is not None:
+            told["files"] = self.files.describe()
+        return told
+
+    @property
+    def catches_up(self) -> bool:
+        """Whether it brings progress on, and so may be cut into several commits."""
+        return self.reads in ("appended", "changed")
+
+    def of_chunk(self, chunk: Chunk) -> Step:
+        """The step for one commit of the catch-up."""
+        if not chunk.more and chunk.files is None:
+            return self
+        files = chunk.files
+        place = f" up to @{chunk.source.version}"
+        if files is not None:
+            place += f", {files.rows} rows in {len(files.paths)} files"
+            place += f" (then {files.done} of {files.of} are done)"
+        return replace(self, because=self.because + place, files=files, more=chunk.more)
 
 
 def predictions_of(workload: Workload) -> Predictions:
@@ -112,7 +139,7 @@ def next_step(
         return _everything(progress, "everything again, as asked")
     if request.kind == "backfill":
         return _backfill(predictions, request, progress, source)
-    if _is_restated(predictions, progress, model_version):
+    if request.restates and _is_restated(predictions, progress, model_version):
         return _restated(workload, predictions, progress, model_version)
     if progress.source_id == source.table_id and progress.source_version == source.version:
         return None

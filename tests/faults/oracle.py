@@ -1,0 +1,88 @@
+"""What the predictions and the quarantine must say, in plain Python over the source's history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from tests.linear import COEFFICIENTS
+
+#: The source's row: x, day of January 2024, and how many identical copies there are.
+Row = tuple[float, int, int]
+
+
+@dataclass
+class SourceHistory:
+    """Every version of the source: all of its rows, and the ids that the version wrote."""
+
+    rows: dict[int, Row] = field(default_factory=dict)
+    rows_at: dict[int, dict[int, Row]] = field(default_factory=dict)
+    written_at: dict[int, set[int]] = field(default_factory=dict)
+    next_id: int = 1
+
+    def commit(self, version: int, written: Iterable[int] = ()) -> None:
+        self.rows_at[version] = dict(self.rows)
+        self.written_at[version] = set(written)
+
+    def at(self, version: int) -> dict[int, Row]:
+        return self.rows_at[version] if version >= 0 else {}
+
+    def written_since(self, version: int) -> set[int]:
+        later = (ids for at, ids in self.written_at.items() if at > version)
+        return set().union(*later)
+
+    def new_ids(self, count: int) -> list[int]:
+        first, self.next_id = self.next_id, self.next_id + count
+        return list(range(first, self.next_id))
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What the lake says: id -> (score, model version), refused ids, source version reached."""
+
+    scores: dict[int, tuple[float, str]] = field(default_factory=dict)
+    refused: dict[int, int] = field(default_factory=dict)
+    reached: int = -1
+    stands_under: str | None = None
+
+    def judged(self, rows: dict[int, Row], model: str) -> Belief:
+        """After these rows were judged and scored by a version of the model."""
+        a, b = COEFFICIENTS[int(model) - 1]
+        scores, refused = dict(self.scores), dict(self.refused)
+        for one, (x, _, copies) in rows.items():
+            scores.pop(one, None)
+            refused.pop(one, None)
+            if x >= 0:
+                scores[one] = (a * x + b, model)
+            else:
+                refused[one] = copies
+        return replace(self, scores=scores, refused=refused)
+
+    def without(self, ids: Iterable[int]) -> Belief:
+        gone = set(ids)
+        return replace(
+            self,
+            scores={one: score for one, score in self.scores.items() if one not in gone},
+            refused={one: copies for one, copies in self.refused.items() if one not in gone},
+        )
+
+    def caught_up(
+        self, source: SourceHistory, version: int, model: str, *, feed: bool, rescore: str
+    ) -> Belief:
+        """After a run that scored what is new up to `version`."""
+        rows, before = source.at(version), source.at(self.reached)
+        if rescore == "all" and self.stands_under not in (None, model):
+            return self.everything(source, version, model)
+        changed = {one for one, row in rows.items() if before.get(one) != row}
+        judged = source.written_since(self.reached) & set(rows) if feed else changed
+        new = self.without(set(before) - set(rows)).judged({i: rows[i] for i in judged}, model)
+        return replace(new, reached=version, stands_under=model)
+
+    def everything(self, source: SourceHistory, version: int, model: str) -> Belief:
+        """After a run that scored every row anew."""
+        new = Belief().judged(source.at(version), model)
+        return replace(new, reached=version, stands_under=model)
+
+    def backfilled(self, source: SourceHistory, model: str, first: int, last: int) -> Belief:
+        rows = source.at(self.reached)
+        return self.judged({i: row for i, row in rows.items() if first <= row[1] <= last}, model)
