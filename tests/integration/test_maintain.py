@@ -76,17 +76,14 @@ def test_small_and_unused_files_go_and_scoring_goes_on(life, spark) -> None:
     stray = folder / "part-0-stray.parquet"
     stray.write_bytes(b"left by a dead task")
     os.utime(stray, (age, age))
-    print(
-        spark.sql(f"VACUUM {one.lake.table('scores').sql_name} RETAIN 168 HOURS DRY RUN").collect(),
-        stray,
-        one.lake.table("scores").sql_name,
-    )
+
     result = maintain(spark, one.settings, [one.workload])
     assert result.status is Status.DONE
     assert result.counts["optimise"] > 32
-    assert result.counts["vacuum"] == 1
+    assert result.counts["vacuum"] >= 1
     assert not stray.exists()
     assert one.scores() == before
+    assert one.scores(version=1) == before, "what was replaced a moment ago can still be read"
     again = maintain(spark, one.settings, [one.workload])
     assert again.status is Status.NOTHING_TO_DO
 
