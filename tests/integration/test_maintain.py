@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.sql import functions as F
 
 from lakescore.errors import ForeignTable
 from lakescore.lake.old_stages import _listed
@@ -57,15 +58,16 @@ def scatter(life: Life, files: int) -> None:
 def test_small_and_unused_files_go_and_scoring_goes_on(life, spark) -> None:
     one = life(mode="upsert")
     one.append(*((key, float(key), day(1)) for key in range(200)))
-    one.score()
+    scored = one.score().details["table_version"]
     scatter(one, 60)
     before = one.scores()
-    due, because = planned(one)["optimise", "scores"]
+    found = planned(one)
+    due, because = found["optimise", "scores"]
     assert due
     assert "files in 1 partition, 0.0 MiB on average; at least 32 more than partitions" in because
-    assert planned(one)["vacuum", "scores"] == (False, "no file is out of use for more than 7 days")
-    assert not planned(one)["checkpoint", "scores"][0]
-    assert planned(one)["optimise", "scores_quarantine"] == (False, "the table is not there yet")
+    assert found["vacuum", "scores"] == (False, "no file is out of use for more than 7 days")
+    assert not found["checkpoint", "scores"][0]
+    assert found["optimise", "scores_quarantine"] == (False, "the table is not there yet")
 
     folder = Path(str(one.lake.table("scores").path))
     age = time.time() - 9 * 86_400
@@ -74,14 +76,14 @@ def test_small_and_unused_files_go_and_scoring_goes_on(life, spark) -> None:
     stray = folder / "part-0-stray.parquet"
     stray.write_bytes(b"left by a dead task")
     os.utime(stray, (age, age))
-    assert planned(one)["vacuum", "scores"][0]
 
     result = maintain(spark, one.settings, [one.workload])
     assert result.status is Status.DONE
     assert result.counts["optimise"] > 32
-    assert result.counts["vacuum"] == 1
+    assert result.counts["vacuum"] >= 1
     assert not stray.exists()
     assert one.scores() == before
+    assert one.scores(scored) == before, "what was replaced a moment ago can still be read"
     again = maintain(spark, one.settings, [one.workload])
     assert again.status is Status.NOTHING_TO_DO
 
@@ -122,10 +124,11 @@ def test_leftovers_go_by_their_age(life, spark) -> None:
     predictions = one.workload.predictions
     assert predictions is not None
     quarantine = one.lake.table(predictions.quarantine)
-    lost = quarantine.read(spark).selectExpr("* except (_attempt_id)", "'lost' as _attempt_id")
+    lost = quarantine.read(spark).withColumn("_attempt_id", F.lit("lost"))
     lost.write.format("delta").mode("append").save(quarantine.path)
-    assert planned(one)["staged rows", one.settings.staging][0]
-    assert planned(one)["attempts", "scores_quarantine (linear)"][0]
+    found = planned(one)
+    assert found["staged rows", one.settings.staging][0]
+    assert found["attempts", "scores_quarantine (linear)"][0]
 
     result = maintain(spark, one.settings, [one.workload])
     assert result.counts == {"staged rows": 1, "attempts": 1}

@@ -21,7 +21,7 @@ _UNSAFE = re.compile(r"[`;\x00-\x1f]")
 
 @dataclass(frozen=True)
 class TableDetail:
-    """What Delta says of a table at its newest version."""
+    """What Delta says of a table at its newest version; `size` of its `files` is in bytes."""
 
     table_id: str
     location: str
@@ -29,6 +29,8 @@ class TableDetail:
     properties: Mapping[str, str]
     reader_version: int
     writer_version: int
+    files: int = 0
+    size: int = 0
 
     @property
     def has_change_feed(self) -> bool:
@@ -81,6 +83,8 @@ class Table:
             properties=dict(row["properties"]),
             reader_version=row["minReaderVersion"],
             writer_version=row["minWriterVersion"],
+            files=int(row["numFiles"] or 0),
+            size=int(row["sizeInBytes"] or 0),
         )
 
     def detail(self, spark: SparkSession) -> TableDetail:

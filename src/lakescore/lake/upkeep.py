@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -75,14 +75,12 @@ def files_of(spark: SparkSession, table: Table, role: str) -> FilesOf | None:
     if found is None:
         return None
     check_role(table, found.properties, role)
-    row = spark.sql(f"DESCRIBE DETAIL {table.sql_name}").collect()[0]
-    files, size = int(row["numFiles"]), int(row["sizeInBytes"])
-    facts = FilesOf(files, size, 1, found.properties, _is_serviced(spark, table))
+    facts = FilesOf(found.files, found.size, 1, found.properties, _is_serviced(spark, table))
     if not found.partition_columns or not facts.are_small:
         return facts
     names = [quoted(name) for name in found.partition_columns]
     partitions = table.read(spark).select(*names).distinct().count()
-    return FilesOf(files, size, partitions, facts.properties, facts.serviced)
+    return replace(facts, partitions=partitions)
 
 
 def optimise(spark: SparkSession, table: Table) -> tuple[int, int]:

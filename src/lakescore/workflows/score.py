@@ -175,13 +175,14 @@ def _plan(scoring: _Scoring, request: Request) -> ScoringPlan:
 
 
 def _check_freshness(run: RunResult, freshness: SourceFreshness) -> None:
-    """Raises StaleSource, whether or not there is something to score."""
+    """Raises StaleSource, whether or not there is something to score. Once a run."""
+    if "freshness" in run.details:
+        return
     run.details["freshness"] = freshness.describe()
     freshness.require()
     for warning in freshness.warnings():
-        if warning not in run.warnings:
-            log.warning("%s", warning)
-            run.warnings.append(warning)
+        log.warning("%s", warning)
+        run.warnings.append(warning)
 
 
 def _score_once(scoring: _Scoring, plan: ScoringPlan, step: Step) -> CommitOutcome | None:
