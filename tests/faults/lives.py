@@ -13,7 +13,7 @@ import yaml
 
 from lakescore.config.settings import Settings
 from lakescore.workflows.plan import predictions_log
-from tests.conftest import settings_under
+from tests.conftest import QUICK_JVM, settings_under
 from tests.linear import COEFFICIENTS, NAME, Life, day, workload
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class Project:
         folder = self.root / "conf" / "workloads"
         folder.mkdir(parents=True, exist_ok=True)
         environment = settings.model_dump(mode="json", exclude_defaults=True)
+        environment["spark"]["conf"] = {"spark.driver.extraJavaOptions": QUICK_JVM}
         (folder.parent / "local.yml").write_text(yaml.safe_dump(environment))
         content = self.life.workload.model_dump(mode="json", exclude_unset=True)
         (folder / f"{NAME}.yml").write_text(yaml.safe_dump(content, sort_keys=False))
@@ -108,21 +109,23 @@ class Project:
         self.champion = str(int(self.champion) % len(COEFFICIENTS) + 1)
         self.life.promote(self.champion)
 
-    def visible(self) -> list[tuple[Any, Any]]:
-        """What a reader of the tables finds, in the form of Oracle.state; doubles stay."""
+    def visible(self, name: str = NAME) -> list[tuple[Any, Any]]:
+        """What a reader of the tables finds of a workload, as Oracle.state; doubles stay."""
         life, predictions = self.life, self.life.workload.predictions
         assert predictions is not None
         by_day = "_as_of" if predictions.mode == "snapshot" else "CAST(NULL AS date)"
         scores = life.lake.table(predictions.table).read(life.spark)
-        scores = scores.where(f"_workload = '{NAME}'").selectExpr(
+        scores = scores.where(f"_workload = '{name}'").selectExpr(
             f"{by_day} AS day", "id", "prediction", "_model_version"
         )
         found = [((row[0], row[1]), (row[2], row[3])) for row in scores.collect()]
-        log = predictions_log(life.spark, life.lake, NAME, predictions)
+        log = predictions_log(life.spark, life.lake, name, predictions)
         refused = log.quarantined().selectExpr(
             f"{by_day} AS day", "int(get_json_object(_key, '$.id'))", "_copies"
         )
-        return found + [((row[0], row[1]), "refused") for row in refused.collect() for _ in range(row[2])]
+        for row in refused.collect():
+            found += [((row[0], row[1]), "refused")] * row[2]
+        return found
 
     def staged(self) -> list[str]:
         """What lies in the staging folder."""

@@ -16,7 +16,9 @@ import lakescore
 #: Each process that a command starts inherits this variable, so that none can hide.
 _MARK = "LAKESCORE_TEST_COMMAND"
 #: How long what a killed process left behind may take to notice.
-GRACE_SECONDS = 60
+GRACE_SECONDS = 180
+#: A busy machine may take minutes for what takes seconds on an idle one.
+START_SECONDS = 600
 _POLL_SECONDS = 0.002
 
 
@@ -47,7 +49,7 @@ class Command:
                 start_new_session=True,
             )
 
-    def wait_until(self, happened: Callable[[], bool], seconds: float = 180) -> None:
+    def wait_until(self, happened: Callable[[], bool], seconds: float = START_SECONDS) -> None:
         """Return the moment it did. Fails when the process ends before, or never gets there."""
         deadline = time.monotonic() + seconds
         while not happened():

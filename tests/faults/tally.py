@@ -33,8 +33,9 @@ class Tally:
         wrong = len(set(have) - set(want)) if not lost and not doubled else 0
         self.rows.update(read=read, lost=lost, doubled=doubled, wrong=wrong)
         assert (lost, doubled, wrong) == (0, 0, 0), (
-            f"missing {list((wanted - ids).items())[:5]}, too many {list((ids - wanted).items())[:5]},"
-            f" wrong {sorted(set(have) - set(want))[:5]}"
+            f"missing {list((wanted - ids).items())[:5]}, "
+            f"too many {list((ids - wanted).items())[:5]}, "
+            f"wrong {sorted(set(have) - set(want))[:5]}"
         )
 
     def tell(self) -> None:
