@@ -79,15 +79,14 @@ def mounted(folder: Path, *how: str) -> Iterator[None]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("where", ["staging", "scores_quarantine", "scores"])
+@pytest.mark.parametrize("where", ["_lakescore/staging", "scores_quarantine", "scores", "."])
 def test_a_full_disk_stops_the_run_and_nothing_is_lost(make, fails, where: str) -> None:
     project = make()
     _with_news(project)
-    lake = project.root / "lake"
-    folder = lake / "_lakescore" / "staging" if where == "staging" else lake / where
+    folder = project.root / "lake" / where
     kept = project.root / "kept"
     shutil.copytree(folder, kept)
-    with mounted(folder, "-t", "tmpfs", "-o", "size=1m", "tmpfs"):
+    with mounted(folder, "-t", "tmpfs", "-o", "size=8m", "tmpfs"):
         shutil.copytree(kept, folder, dirs_exist_ok=True)
         filler = folder / ".filler"
         _fill(filler)

@@ -32,8 +32,8 @@ _RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 def held(folder: str) -> Iterator[None]:
     """Hold the lock that says that the run of this staged folder lives.
 
-    Where the file system knows no locks the run goes on without: its folder is then safe for
-    `UNTOUCHED_DAYS`.
+    Where the file system knows no locks (or is full) the run goes on without: its folder is then
+    safe for `UNTOUCHED_DAYS`.
     """
     local = local_folder(folder)
     if local is None:
@@ -42,10 +42,9 @@ def held(folder: str) -> Iterator[None]:
     lock = _lock_of(local)
     unseen = lock.with_name(f".{lock.name}")
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with unseen.open("w") as file:
-        file.write(platform.node())
-        file.flush()
+    with unseen.open("wb", buffering=0) as file:
         try:
+            file.write(platform.node().encode())
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Locked before anyone can see it, so that nobody can take it in between.
             unseen.rename(lock)

@@ -4,6 +4,7 @@ disks that take none.
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,6 +58,8 @@ def translate_spark_error(error: BaseException, where: str) -> LakescoreError | 
     `where` is the table (and version) that was being read. Reads the exception's text only,
     which is all that py4j and Spark Connect have in common.
     """
+    if isinstance(error, OSError):
+        return _of_the_disk(error, where)
     if not type(error).__module__.startswith(("pyspark", "py4j", "delta")):
         return None
     text = str(error)
@@ -169,9 +172,24 @@ def _cause(text: str) -> str:
     return causes[-1].strip() if causes else "it is corrupt"
 
 
+def _of_the_disk(error: OSError, where: str) -> LakescoreError | None:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _disk_full(where)
+    if error.errno in (errno.EROFS, errno.EACCES):
+        return _not_opened(f"{error.filename}", f"{error.strerror}", where)
+    return None
+
+
 def _full(text: str, where: str) -> LakescoreError | None:
-    if _DISK_FULL.search(text) is None:
-        return None
+    return _disk_full(where) if _DISK_FULL.search(text) else None
+
+
+def _forbidden(text: str, where: str) -> LakescoreError | None:
+    match = _FORBIDDEN.search(text)
+    return None if match is None else _not_opened(_file(match), match["why"], where)
+
+
+def _disk_full(where: str) -> LakescoreError:
     return EnvironmentProblem(
         "the disk is full: a file could not be written",
         where=where,
@@ -180,12 +198,9 @@ def _full(text: str, where: str) -> LakescoreError | None:
     )
 
 
-def _forbidden(text: str, where: str) -> LakescoreError | None:
-    match = _FORBIDDEN.search(text)
-    if match is None:
-        return None
+def _not_opened(file: str, why: str, where: str) -> LakescoreError:
     return EnvironmentProblem(
-        f"{_file(match)} cannot be opened: {match['why'].lower()}",
+        f"{file} cannot be opened: {why.lower()}",
         where=where,
         hint="give the user of this run the right to read and write there, then run again",
     )
