@@ -20,6 +20,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[2]
+#: One test a JVM: compiling code well never pays.
+_QUICK_JVM = "-XX:TieredStopAtLevel=1"
 _COPIED = ("src", "tests", "conf", "pyproject.toml")
 _COMMITS, _WRITES = "src/lakescore/lake/commits.py", "src/lakescore/lake/writes.py"
 _PINS, _PLAN = "src/lakescore/workflows/pins.py", "src/lakescore/workflows/plan.py"
@@ -192,7 +194,7 @@ def run(mutation: Mutation) -> list[str]:
             ],
             check=False,
             cwd=tree,
-            env={**os.environ, "PYTHONPATH": str(tree / "src")},
+            env={**os.environ, "PYTHONPATH": str(tree / "src"), "JDK_JAVA_OPTIONS": _QUICK_JVM},
             capture_output=True,
             text=True,
         )
