@@ -14,7 +14,7 @@ EXTRAS := --extra local --extra demo --extra train --extra synapse --extra dev
 
 export PYTHON
 
-.PHONY: help setup setup-compat demo test test-fast test-compat test-faults lint format package docs lock bench clean
+.PHONY: help setup setup-compat demo test test-fast test-compat test-faults test-mutations lint format package docs lock bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,8 +39,11 @@ test-compat: ## The small suite on Spark 3.3, Delta 2.3, pandas 1.5 and Python 3
 	if [ $$code -eq 3 ] && [ -z "$$CI" ]; then echo "test-compat skipped: see the line above"; exit 0; fi; \
 	[ $$code -eq 0 ] && $(COMPAT)/bin/python -m pytest tests/compat
 
-test-faults: setup ## Random stories of crashes, twins and changes (LAKESCORE_STORIES, LAKESCORE_STEPS)
+test-faults: setup ## Random stories, real kills, twins, a failing environment (LAKESCORE_STORIES, _STEPS, _KILLS)
 	@$(BIN)/python -m pytest -s tests/faults
+
+test-mutations: setup ## Each rule of the commit protocol left out once: a test must fail every time
+	@$(BIN)/python -m tests.faults.mutations
 
 lint: setup ## Style (ruff), types (mypy, strict) and layers (import-linter)
 	@$(BIN)/ruff check .

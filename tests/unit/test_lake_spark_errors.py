@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lakescore.errors import ColumnMissing, CorruptFile, TypeMismatch
+from lakescore.errors import ColumnMissing, CorruptFile, EnvironmentProblem, TypeMismatch
 from lakescore.lake.spark_errors import reading, translate_spark_error
 
 SparkFailure = type("SparkException", (Exception,), {"__module__": "pyspark.errors"})
@@ -23,6 +23,17 @@ SparkFailure = type("SparkException", (Exception,), {"__module__": "pyspark.erro
             "Please ensure",
             CorruptFile,
             "the file file:/my lake/q.parquet is corrupt",
+        ),
+        (
+            "Lost task 0.0: java.io.IOException: No space left on device",
+            EnvironmentProblem,
+            "the disk is full",
+        ),
+        (
+            "Caused by: java.io.FileNotFoundException: /lake/t/_delta_log/.00.json.tmp "
+            "(Read-only file system)",
+            EnvironmentProblem,
+            "/lake/t/_delta_log/.00.json.tmp cannot be opened: read-only file system",
         ),
         (
             "Lost task 1.0: org.apache.hadoop.fs.ChecksumException: Checksum error: "

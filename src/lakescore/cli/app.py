@@ -68,9 +68,14 @@ def run(argv: Sequence[str]) -> int:
     except Exception as error:
         if os.environ.get("LAKESCORE_DEBUG"):
             raise
-        from lakescore.cli.output import print_unexpected
+        from lakescore.cli.output import print_error, print_unexpected
+        from lakescore.session import lost_session
 
-        print_unexpected(error)
+        lost = lost_session()
+        if lost is None:
+            print_unexpected(error)
+        else:
+            print_error(lost)
         return 1
     return code if isinstance(code, int) else 0
 

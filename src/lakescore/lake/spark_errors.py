@@ -1,13 +1,22 @@
-"""What well-known Spark failures mean: files that are missing, corrupt or of another shape."""
+"""What well-known Spark failures mean: files that are missing, corrupt or of another shape, and
+disks that take none.
+"""
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import unquote
 
-from lakescore.errors import ColumnMissing, CorruptFile, LakescoreError, TypeMismatch
+from lakescore.errors import (
+    ColumnMissing,
+    CorruptFile,
+    EnvironmentProblem,
+    LakescoreError,
+    TypeMismatch,
+)
 
 # Paths may hold blanks, so each pattern says what ends one.
 _PATH = r"(?:[a-z][a-z0-9+.-]*:)?/[^\n:]*?"
@@ -36,6 +45,10 @@ _MALFORMED = re.compile(r"[Mm]alformed records? (?:is|are) detected")
 _WHILE_READING = re.compile(
     r"(?:Encountered error|Error) while reading file (?P<a>[^\n]+?)(?:\. Details|\.?\n|\.?$)"
 )
+_DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded")
+_FORBIDDEN = re.compile(
+    rf"(?P<a>{_PATH})(?::| \()\s?(?P<why>Read-only file system|Permission denied)"
+)
 _GONE = re.compile(r"FileNotFoundException|DELTA_FILE_NOT_FOUND|does not exist")
 
 
@@ -45,10 +58,12 @@ def translate_spark_error(error: BaseException, where: str) -> LakescoreError | 
     `where` is the table (and version) that was being read. Reads the exception's text only,
     which is all that py4j and Spark Connect have in common.
     """
+    if isinstance(error, OSError):
+        return _of_the_disk(error, where)
     if not type(error).__module__.startswith(("pyspark", "py4j", "delta")):
         return None
     text = str(error)
-    for judge in (_wrong_header, _wrong_types, _not_the_format, _gone, _unreadable, _malformed):
+    for judge in _JUDGES:
         found = judge(text, where)
         if found is not None:
             return found
@@ -155,3 +170,49 @@ def _cause(text: str) -> str:
     """The innermost `Caused by:` line, which names the reason."""
     causes = re.findall(r"Caused by: ([^\n]+)", text)
     return causes[-1].strip() if causes else "it is corrupt"
+
+
+def _of_the_disk(error: OSError, where: str) -> LakescoreError | None:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _disk_full(where)
+    if error.errno in (errno.EROFS, errno.EACCES):
+        return _not_opened(f"{error.filename}", f"{error.strerror}", where)
+    return None
+
+
+def _full(text: str, where: str) -> LakescoreError | None:
+    return _disk_full(where) if _DISK_FULL.search(text) else None
+
+
+def _forbidden(text: str, where: str) -> LakescoreError | None:
+    match = _FORBIDDEN.search(text)
+    return None if match is None else _not_opened(_file(match), match["why"], where)
+
+
+def _disk_full(where: str) -> LakescoreError:
+    return EnvironmentProblem(
+        "the disk is full: a file could not be written",
+        where=where,
+        hint="make room where the tables, `staging` and Spark's temporary files are, then run "
+        "again: what was not committed is not visible",
+    )
+
+
+def _not_opened(file: str, why: str, where: str) -> LakescoreError:
+    return EnvironmentProblem(
+        f"{file} cannot be opened: {why.lower()}",
+        where=where,
+        hint="give the user of this run the right to read and write there, then run again",
+    )
+
+
+_JUDGES = (
+    _full,
+    _forbidden,
+    _wrong_header,
+    _wrong_types,
+    _not_the_format,
+    _gone,
+    _unreadable,
+    _malformed,
+)

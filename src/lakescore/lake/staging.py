@@ -29,6 +29,7 @@ from lakescore.lake.contract import (
     is_valid,
     top_reasons,
 )
+from lakescore.lake.leftovers import held
 from lakescore.lake.tables import absolute_folder, local_folder
 
 if TYPE_CHECKING:
@@ -148,17 +149,19 @@ class Staged:
 def run_folder(spark: SparkSession, staging: str, run_id: str) -> Iterator[str]:
     """A folder for one run's staged rows, emptied when the block ends, however it ends.
 
-    Staged rows that cannot be removed are named in a warning: they are nobody's data, and must
-    not hide the run's own outcome.
+    The run holds the folder's lock meanwhile: what a killed run leaves is known as such, and
+    removed by the next one (see `leftovers`). Staged rows that cannot be removed are named in a
+    warning: they are nobody's data, and must not hide the run's own outcome.
     """
     folder = f"{absolute_folder(staging)}/{run_id}"
-    try:
-        yield folder
-    finally:
+    with held(folder):
         try:
-            clear_folder(spark, folder)
-        except Exception as error:
-            log.warning("staged rows remain in %s: %s", folder, str(error).split("\n", 1)[0])
+            yield folder
+        finally:
+            try:
+                clear_folder(spark, folder)
+            except Exception as error:
+                log.warning("staged rows remain in %s: %s", folder, str(error).split("\n", 1)[0])
 
 
 def stage(scored: DataFrame, folder: str, *, read: int, out_of_scope: int = 0) -> Staged:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,6 +37,9 @@ _SHORT_RUN_JVM = (
     "-XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000"
 )
 
+#: A dying process closes its sockets before it can be seen to have ended.
+_ENDING_SECONDS = 1.0
+
 _QUIET_LOG = Path(__file__).with_name("log4j2.properties")
 
 
@@ -61,6 +65,23 @@ def pin_session(spark: SparkSession) -> None:
     for key, value in PINS.items():
         if spark.conf.get(key) != value:
             spark.conf.set(key, value)
+
+
+def lost_session() -> EnvironmentProblem | None:
+    """What to say when the Java process that this one started has ended; None while it runs."""
+    pyspark = sys.modules.get("pyspark")
+    gateway = None if pyspark is None else pyspark.SparkContext._gateway
+    java = getattr(gateway, "proc", None)
+    if java is None:
+        return None
+    try:
+        java.wait(_ENDING_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
+    return EnvironmentProblem(
+        f"the Java process of the Spark session ended (exit code {java.returncode})",
+        hint="it was killed, perhaps for its memory (spark.driver_memory); running again is safe",
+    )
 
 
 def local_conf(settings: Settings) -> dict[str, str]:

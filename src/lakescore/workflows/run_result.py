@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 import tempfile
@@ -19,6 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from lakescore.config.settings import Settings
 from lakescore.errors import LakescoreError
 from lakescore.version import code_version
+
+log = logging.getLogger("lakescore")
 
 
 class Status(str, Enum):
@@ -100,7 +103,11 @@ def recorded_run(workflow: str, workload: str, settings: Settings) -> Iterator[R
         raise
     finally:
         result.seconds = round(time.perf_counter() - started, 3)
-        write_result(result, settings.runs)
+        try:
+            write_result(result, settings.runs)
+        except OSError as error:
+            # What the run did stands, and its own error matters more.
+            log.warning("the result of the run could not be written: %s", error)
 
 
 def run_folder(folder: str, workload: str, run_id: str) -> Path:

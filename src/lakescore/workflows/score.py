@@ -121,6 +121,7 @@ def _run(
     version: str | None = None,
 ) -> RunResult:
     """Plan and commit; again when another run took the number."""
+    from lakescore.lake.leftovers import remove_leftovers
     from lakescore.lake.tables import Lake
 
     workload = on_day(workload, request.as_of)
@@ -129,6 +130,7 @@ def _run(
     lake, lost = Lake(settings.lake), None
     with recorded_run(workflow, workload.name, settings) as run:
         run.command = f"lakescore {workflow.replace('_', ' ')} {workload.name}"
+        remove_leftovers(settings.staging)
         commits = predictions_log(spark, lake, workload.name, predictions)
         with scoring_model(settings, workload, version) as model:
             run.model_version = model.version

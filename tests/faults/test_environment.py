@@ -1,0 +1,263 @@
+"""What surrounds a run breaks: the message says so, nothing is half-written, a rerun is right."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lakescore.cli import main
+from lakescore.registry.calls import MlflowCalls
+from lakescore.workflows import score as scoring
+from tests.conftest import settings_under
+from tests.faults.lives import Project
+from tests.faults.processes import START_SECONDS, Command
+from tests.linear import NAME, register_versions
+
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
+
+
+@pytest.fixture
+def make(spark, registered: Path, tmp_path: Path) -> Callable[..., Project]:
+    def project(**predictions: Any) -> Project:
+        return Project.make(spark, tmp_path, registered, {"mode": "append", **predictions})
+
+    return project
+
+
+@pytest.fixture
+def fails(capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """`lakescore score` must fail with these words and leave what is visible as it was."""
+
+    def run(project: Project, *says: str, options: tuple[str, ...] = ()) -> str:
+        before = sorted(project.visible())
+        capfd.readouterr()
+        code = main(["score", NAME, *options, "--conf", str(project.root / "conf")])
+        message = capfd.readouterr().err
+        assert code == 1, message
+        for words in (*says, "->"):
+            assert words in message
+        assert "Traceback" not in message
+        assert "defect of lakescore" not in message
+        assert sorted(project.visible()) == before
+        return message
+
+    return run
+
+
+def _scored(project: Project) -> None:
+    """A rerun makes everything right."""
+    project.life.score()
+    assert sorted(project.visible()) == sorted(project.oracle.state())
+    assert project.staged() == []
+
+
+def _with_news(project: Project) -> None:
+    """One commit is there, and rows that the next run has to score."""
+    project.oracle.judge(project.land(), project.champion)
+    project.life.score()
+    project.oracle.judge(project.land(), project.champion)
+
+
+@contextmanager
+def mounted(folder: Path, *how: str) -> Iterator[None]:
+    """Mount over the folder for the time of the block; skips where that is not allowed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(["mount", *how, str(folder)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"needs the right to mount: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("where", ["_lakescore/staging", "scores_quarantine", "scores", "."])
+def test_a_full_disk_stops_the_run_and_nothing_is_lost(make, fails, where: str) -> None:
+    project = make()
+    _with_news(project)
+    folder = project.root / "lake" / where
+    kept = project.root / "kept"
+    shutil.copytree(folder, kept)
+    with mounted(folder, "-t", "tmpfs", "-o", "size=8m", "tmpfs"):
+        shutil.copytree(kept, folder, dirs_exist_ok=True)
+        filler = folder / ".filler"
+        _fill(filler)
+        fails(project, "the disk is full")
+        filler.unlink()
+        _scored(project)
+
+
+def _fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            return
+
+
+def test_a_predictions_table_that_is_read_only_says_so(make, fails) -> None:
+    """A read-only mount: permissions alone do not stop root."""
+    project = make()
+    _with_news(project)
+    table = project.root / "lake" / "scores"
+    with mounted(table, "--bind", str(table)):
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(table)], check=True)
+        fails(project, "read-only")
+    _scored(project)
+
+
+def test_a_registry_that_stops_answering_at_any_call_is_given_up_at_the_deadline(
+    make, fails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make()
+    _with_news(project)
+    real, calls = MlflowCalls.__call__, []
+
+    def counted(self: MlflowCalls, what: str, call: Any, *, seconds: float | None = None) -> Any:
+        calls.append(what)
+        if len(calls) == silent_from:
+            released = threading.Event()
+            return real(self, what, lambda _: released.wait(30), seconds=1)
+        return real(self, what, call, seconds=seconds)
+
+    monkeypatch.setattr(MlflowCalls, "__call__", counted)
+    silent_from = 0
+    project.life.score()
+    needed = list(calls)
+    assert needed
+    project.oracle.judge(project.land(), project.champion)
+    before = sorted(project.visible())
+    for silent_from in range(1, len(needed) + 1):
+        calls.clear()
+        started = time.monotonic()
+        message = fails(project, "no answer within 1 s")
+        assert needed[silent_from - 1] in message
+        assert time.monotonic() - started < 60
+    assert sorted(project.visible()) == before
+    calls.clear()
+    silent_from = 0
+    _scored(project)
+
+
+def test_an_alias_moved_during_a_run_changes_no_row_of_it(
+    make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make()
+    _with_news(project)
+    real = scoring.make_plan
+
+    def then_promoted(*args: Any, **kwargs: Any) -> Any:
+        plan = real(*args, **kwargs)
+        project.promote_next()
+        return plan
+
+    monkeypatch.setattr(scoring, "make_plan", then_promoted)
+    _scored(project)
+    monkeypatch.undo()
+    assert project.champion == "2"
+    project.oracle.judge(project.land(), "2")
+    _scored(project)
+
+
+def test_a_truncated_model_is_refused_before_any_row_is_scored(
+    spark, tmp_path: Path, fails
+) -> None:
+    own = tmp_path / "registry"
+    own.mkdir()
+    register_versions(settings_under(own))
+    project = Project.make(spark, tmp_path, own, {"mode": "append"})
+    _with_news(project)
+    artefacts = [path for path in own.rglob("*.json") if path.stat().st_size > 100]
+    kept = {path: path.read_bytes() for path in artefacts}
+    for path, content in kept.items():
+        path.write_bytes(content[: len(content) // 2])
+    fails(project)
+    for path, content in kept.items():
+        path.write_bytes(content)
+    _scored(project)
+
+
+def test_a_truncated_source_file_is_named_and_scored_once_restored(make, fails) -> None:
+    project = make()
+    _with_news(project)
+    files = Path(project.life.source.path or "").glob("*.parquet")
+    newest = max(files, key=lambda path: path.stat().st_mtime_ns)
+    content = newest.read_bytes()
+    checksum = newest.with_name(f".{newest.name}.crc")
+    checksum.unlink(missing_ok=True)
+    newest.write_bytes(content[: len(content) // 2])
+    fails(project, newest.name)
+    newest.write_bytes(content)
+    _scored(project)
+
+
+def test_the_time_zone_of_the_machine_does_not_move_a_day(spark, registered, tmp_path) -> None:
+    """Clocks that skip midnight, or an hour of the night: days and instants stay as they are."""
+    moments = (
+        "2024-03-10 02:30:00", "2024-09-08 00:30:00", "2024-11-03 01:30:00",
+        "2024-01-01 00:00:00", "1970-01-01 00:00:00",
+    )  # fmt: skip
+    found = {}
+    for zone in ("UTC", "America/Santiago", "America/New_York"):
+        root = tmp_path / zone.replace("/", "-")
+        project = Project.make(
+            spark,
+            root,
+            registered,
+            {"mode": "append", "passthrough": ["day", "at"], "where": "day >= DATE'1970-01-01'"},
+        )
+        rows = [(i, float(i), at) for i, at in enumerate(moments)]
+        frame = spark.createDataFrame(rows, "id int, x double, text string")
+        columns = ("id", "x", "to_date(text) AS day", "to_timestamp(text) AS at")
+        frame.selectExpr(*columns).write.format("delta").save(project.life.source.path)
+        run = Command(root, ["score", NAME], {"TZ": zone})
+        assert run.ended(START_SECONDS) == 0, run.said()
+        scores = project.life.lake.table("scores").read(spark)
+        kept = scores.selectExpr("id", "prediction", "string(day)", "string(at)").collect()
+        found[zone] = sorted(map(tuple, kept))
+    expected = [(i, 2.0 * i + 1, at[:10], at) for i, at in enumerate(moments)]
+    assert found == dict.fromkeys(found, expected)
+
+
+@pytest.mark.parametrize("conflicting", [False, True])
+def test_one_key_with_95_percent_of_the_rows(make, conflicting: bool) -> None:
+    """Identical copies are one row; conflicting ones are all refused."""
+    project = make()
+    count = 20_000
+    x = "double(id)" if conflicting else "1.0D"
+    skewed = project.life.spark.range(count).selectExpr(
+        "int(IF(id % 20 < 19, -7, id)) AS id",
+        f"IF(id % 20 < 19, {x}, double(id)) AS x",
+        "DATE'2024-01-01' AS day",
+    )
+    skewed.write.format("delta").save(project.life.source.path)
+    counts = project.life.score().counts
+    others = count // 20
+    assert counts["read"] == count
+    if conflicting:
+        assert (counts["predicted"], counts["quarantined"]) == (others, count - others)
+    else:
+        assert (counts["predicted"], counts["quarantined"]) == (others + 1, 0)
+        assert counts["duplicates"] == count - others - 1
+    assert len(project.life.scores()) == counts["predicted"]
+
+
+def test_an_empty_source_and_a_commit_without_rows_are_no_failure(make) -> None:
+    project = make()
+    life = project.life
+    life.append()
+    assert life.score().counts["read"] == 0
+    project.oracle.judge(project.land(), "1")
+    _scored(project)
+    life.sql("ALTER TABLE {t} SET TBLPROPERTIES (note = 'no row')")
+    _scored(project)
+    assert life.score().counts == {}

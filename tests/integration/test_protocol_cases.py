@@ -1,0 +1,135 @@
+"""Cases that go wrong when one rule of the commit protocol is left out."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+from lakescore.config.workload import Context, Feature
+from lakescore.errors import ForeignTable
+from lakescore.lake import commits
+from lakescore.registry.store import Registry
+from lakescore.workflows import score as scoring
+from lakescore.workflows.run_result import Status
+from tests.conftest import settings_under
+from tests.linear import NAME, Life, day, linear_package, register_versions, workload
+
+pytestmark = pytest.mark.spark
+
+
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("linear")
+    register_versions(settings_under(root))
+    return root
+
+
+@pytest.fixture
+def life(spark, settings, tmp_path: Path, registered: Path):
+    shutil.copyfile(registered / "mlflow.db", tmp_path / "mlflow.db")
+
+    def make(**predictions: Any) -> Life:
+        return Life(spark, settings, workload(predictions))
+
+    return make
+
+
+def test_a_merge_planned_before_its_twins_does_not_bring_a_deleted_row_back(
+    life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = life(mode="upsert")
+    one.append((1, 1.0, day(1)), (2, 2.0, day(1)))
+    one.score()
+    one.sql("UPDATE {t} SET x = 10 WHERE id = 1")
+    real, raced = commits.PredictionsLog.commit, []
+
+    def commit(log: Any, staged: Any, plan: Any) -> Any:
+        if not raced:
+            raced.append(True)
+            one.sql("DELETE FROM {t} WHERE id = 1")
+            assert one.score().status is Status.DONE
+        return real(log, staged, plan)
+
+    monkeypatch.setattr(commits.PredictionsLog, "commit", commit)
+    assert one.score().status is Status.ALREADY_DONE
+    assert one.scores() == [(2, 5.0, "1")]
+
+
+def test_predictions_stay_unwritten_when_the_quarantine_cannot_be_written(life) -> None:
+    one = life(quarantine_table="theirs")
+    one.spark.range(1).write.format("delta").save(one.lake.table("theirs").path)
+    one.append((1, 1.0, day(1)), (2, -1.0, day(1)))
+    with pytest.raises(ForeignTable, match="theirs is not a quarantine table"):
+        one.score()
+    assert one.scores() == []
+
+
+def test_rows_that_land_during_a_backfill_are_left_to_the_next_run(
+    life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = life(backfill_by="day")
+    one.append((1, 1.0, day(1)))
+    caught_up = scoring.score
+
+    def then_more_land(*args: Any, **kwargs: Any) -> Any:
+        caught_up(*args, **kwargs)
+        one.append((2, 2.0, day(1)))
+
+    monkeypatch.setattr(scoring, "score", then_more_land)
+    one.backfill(last="2024-01-01")
+    monkeypatch.undo()
+    assert one.scores() == [(1, 3.0, "1")]
+    one.score()
+    assert one.scores() == [(1, 3.0, "1"), (2, 5.0, "1")]
+
+
+def test_a_context_that_changes_after_the_plan_is_read_as_planned(
+    life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = life()
+    plans = one.lake.table("plans")
+
+    def write_prices(price: float) -> None:
+        prices = one.spark.createDataFrame([(1, price)], "id int, z double").coalesce(1)
+        prices.write.format("delta").mode("overwrite").save(plans.path)
+
+    _register_with_context(one)
+    write_prices(10.0)
+    one.append((1, 1.0, day(1)))
+    real = scoring.make_plan
+
+    def then_prices_change(*args: Any, **kwargs: Any) -> Any:
+        plan = real(*args, **kwargs)
+        write_prices(99.0)
+        return plan
+
+    monkeypatch.setattr(scoring, "make_plan", then_prices_change)
+    one.score()
+    assert [prediction for _, prediction, _ in one.scores()] == [21.0]
+
+
+def _register_with_context(life: Life) -> None:
+    """A champion whose feature `x` is the price `z` of the table `plans`."""
+    context = Context.model_validate(
+        {"table": "plans", "on": ["id"], "static": True, "latest": {"z": "z"}}
+    )
+    features = (Feature(name="x", expression="z"),)
+    package = replace(linear_package(2.0, 1.0), contexts={"plans": context}, features=features)
+    registry = Registry(life.settings.registry)
+    name = registry.full_name(NAME)
+    with TemporaryDirectory() as folder:
+        package.save(Path(folder) / "package")
+        made = registry.register(
+            Path(folder) / "package",
+            name=name,
+            inputs=package.signature,
+            tags={},
+            metrics={},
+            params={},
+        )
+    registry.promote(made)
