@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from lakescore.lake.history import TableCommit, standing
+from lakescore.lake.history import TableCommit, refuse_newer, standing
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ class Chain:
 
     @classmethod
     def of(cls, commits: Sequence[TableCommit], app_id: str) -> Chain:
-        """From the newest commits of the table, newest first."""
+        """From the newest commits of the table, newest first. Raises FormatTooNew."""
+        for commit in commits:
+            refuse_newer(commit.metadata, f"{commit.describe()} of the predictions table")
         return cls(
             own=tuple(c for c in commits if c.metadata.get("app_id") == app_id),
             in_force=tuple(c for c in standing(commits) if c.metadata.get("app_id") == app_id),
@@ -70,12 +72,16 @@ class Chain:
         return min((int(commit.metadata["commit_seq"]) for commit in self.own), default=0)
 
     def progress(self, as_of: date | None = None) -> Progress:
-        """By the newest commit that stands; with `as_of`, by the newest of that day."""
+        """By the newest commit that stands; with `as_of`, by the newest of that day.
+
+        A day without a commit has no progress of its own, but the mode of the newest commit.
+        """
         day = None if as_of is None else as_of.isoformat()
         for commit in self.in_force:
             if day is None or commit.metadata.get("as_of") == day:
                 return progress_of(commit.metadata, self.highest_seq)
-        return Progress(commit_seq=self.highest_seq)
+        mode = self.in_force[0].metadata.get("workload_mode") if self.in_force else None
+        return Progress(commit_seq=self.highest_seq, mode=mode)
 
     def strays(self, attempts: Mapping[str, int]) -> list[str]:
         """Of the quarantine's attempts (id -> number), those whose number another attempt took.

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from lakescore.config.predictions import AS_OF, WITHDRAWN
+from lakescore.lake.adoption import adoption_of
 from lakescore.lake.chain import Chain, Progress
 from lakescore.lake.contract import CONTRACT_COLUMNS, COPIES, KEY, PAYLOAD, REASONS, ROW_HASH
 from lakescore.lake.creation import check_role, create_table, with_columns
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
+    from lakescore.lake.adoption import Adoption
     from lakescore.lake.staging import Counts, Staged
     from lakescore.lake.tables import Table
 
@@ -131,6 +133,26 @@ class PredictionsLog:
         chain = self._chain(back_to=min(attempts.values(), default=None))
         return self._quarantine.in_force(chain.not_in_force(attempts))
 
+    def rows(self) -> DataFrame:
+        """This workload's predictions, those that it adopted included. Raises TableNotFound."""
+        return self._table.read(self._spark).where(self._own_rows())
+
+    def start(self, at: Progress) -> Progress:
+        """Commit, without rows, the progress that an adopted table starts from.
+
+        Done once: returns the progress that stands, this one's or that of an earlier call. The
+        table has the lineage columns, but need not be marked as lakescore's yet.
+        """
+        chain = self._chain()
+        known = replace(at, commit_seq=chain.highest_seq)
+        while not chain.in_force:
+            outcome = self._append_anchor(known, kind="adopt")
+            known = replace(known, commit_seq=known.next_seq)
+            if outcome.committed:
+                return known
+            chain = self._chain()
+        return chain.progress()
+
     def _changes(self, staged: Staged, plan: CommitPlan) -> Callable[[SparkSession], DataFrame]:
         """The rows to write, in whichever session writes them."""
 
@@ -145,12 +167,18 @@ class PredictionsLog:
         return rows
 
     def _how(self, plan: CommitPlan) -> Append | Replace | Merge:
-        own = own_rows(self._workload)
         if plan.merge_by:
-            return Merge(plan.merge_by, f"t.{own}", ACTION, WITHDRAWN)
+            return Merge(plan.merge_by, self._own_rows("t"), ACTION, WITHDRAWN)
         if plan.replaces is not None:
-            return Replace(f"{own} AND ({plan.replaces})")
+            return Replace(f"{self._own_rows()} AND ({plan.replaces})")
         return Append()
+
+    def _own_rows(self, alias: str = "") -> str:
+        """SQL: this workload's rows, those that it adopted with the table included."""
+        return own_rows(self._workload, unlabelled=self._adoption() is not None, alias=alias)
+
+    def _adoption(self) -> Adoption | None:
+        return adoption_of(self._table.find_properties(self._spark) or {}, self._workload)
 
     def _judge(self, staged: Staged, plan: CommitPlan, attempt_id: str) -> bool:
         """Write the refused rows, and close those in force that were judged anew."""
@@ -196,9 +224,6 @@ class PredictionsLog:
             check_role(self._table, properties, _ROLE)
         return properties is not None
 
-    def _rows(self) -> DataFrame:
-        return self._table.read(self._spark).where(F.col("_workload") == self._workload)
-
     def _chain(self, back_to: int | None = None) -> Chain:
         """This workload's commits, as far back as tells its progress, and number `back_to`.
 
@@ -215,7 +240,15 @@ class PredictionsLog:
 
     def _progress_of_rows(self, chain: Chain) -> Progress:
         """What the predictions themselves tell, for a history that was cleaned."""
-        return _moved(Progress(commit_seq=chain.highest_seq), newest_lineage(self._rows()))
+        known, adopted = Progress(commit_seq=chain.highest_seq), self._adoption()
+        if adopted is not None:
+            known = replace(
+                known,
+                commit_seq=max(known.commit_seq, adopted.commit_seq),
+                source_version=adopted.source_version,
+                source_id=adopted.source_id,
+            )
+        return _moved(known, newest_lineage(self.rows()))
 
     def _anchor(self, chain: Chain) -> None:
         """Commit, without rows, under the first number that no commit has used.
@@ -229,9 +262,9 @@ class PredictionsLog:
             refused = {} if chain.restored else self._quarantine.newest(known.next_seq)
             known = replace(_moved(known, refused), commit_seq=known.next_seq)
 
-    def _append_anchor(self, known: Progress) -> WriteOutcome:
+    def _append_anchor(self, known: Progress, *, kind: str = "anchor") -> WriteOutcome:
         empty = self._spark.createDataFrame([], self._table.read(self._spark).schema)
-        metadata = {"kind": "anchor", **vars(known)}
+        metadata = {"kind": kind, **vars(known), "workload_mode": known.mode}
         return self._write(lambda _: empty, Append(), known.next_seq, uuid.uuid4().hex, metadata)
 
     def _write(

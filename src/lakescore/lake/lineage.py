@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from lakescore.config.base import quoted
-from lakescore.config.predictions import AS_OF
+from lakescore.config.predictions import AS_OF, LINEAGE_COLUMNS
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+    from pyspark.sql.types import StructType
+
+_TYPES = {"_commit_seq": "bigint", "_source_version": "bigint", "_scored_at": "timestamp"}
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,16 @@ class CommitPlan:
         """The plan as commit metadata."""
         day = None if self.as_of is None else self.as_of.isoformat()
         return {**vars(self), "pins": dict(self.pins), "as_of": day}
+
+
+def lineage_schema() -> StructType:
+    """LINEAGE_COLUMNS with the types that `with_lineage` gives them."""
+    from pyspark.sql.types import StructType
+
+    schema = StructType()
+    for name in LINEAGE_COLUMNS:
+        schema.add(name, _TYPES.get(name, "string"))
+    return schema
 
 
 def with_lineage(rows: DataFrame, workload: str, plan: CommitPlan) -> DataFrame:

@@ -194,11 +194,21 @@ def _outcome(
             break
     if failure is None:
         return WriteOutcome()
-    if _RACE.search(str(failure)):
+    if is_race(failure):
         return None
     raise failure
 
 
-def own_rows(workload: str) -> str:
-    """SQL: the rows of one workload in a table that several may share."""
-    return f"_workload = {string_literal(workload)}"
+def is_race(error: Exception) -> bool:
+    """Whether Delta refused a commit because another came in between."""
+    return _RACE.search(str(error)) is not None
+
+
+def own_rows(workload: str, *, unlabelled: bool = False, alias: str = "") -> str:
+    """SQL: the rows of one workload in a table that several may share (called `alias`).
+
+    With `unlabelled`, the rows that stood there before the workload adopted the table as well.
+    """
+    column = f"{alias}._workload" if alias else "_workload"
+    labelled = f"{column} = {string_literal(workload)}"
+    return f"({labelled} OR {column} IS NULL)" if unlabelled else labelled
