@@ -241,7 +241,7 @@ def test_a_table_that_this_delta_cannot_write_is_refused(stood) -> None:
     path = Path(str(one.lake.table("scores").path), "_delta_log", f"{1:020d}.json")
     protocol = {"minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": ["fromTomorrow"]}
     path.write_text(json.dumps({"protocol": protocol}))
-    with pytest.raises(ForeignTable, match="this Delta cannot write it: .*writer 7"):
+    with pytest.raises(ForeignTable, match=r"this Delta cannot write it: .*writer 7"):
         adopt(one)
 
 

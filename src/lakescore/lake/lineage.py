@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
     from pyspark.sql.types import StructType
 
-_TYPES = {"_commit_seq": "bigint", "_source_version": "bigint", "_scored_at": "timestamp"}
+_TYPES = {"_commit_seq": "long", "_source_version": "long", "_scored_at": "timestamp"}
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lakescore.config.predictions import AS_OF, WITHDRAWN
+
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import DataType
 
     from lakescore.config.workload import Context, Predictions, Source
+    from lakescore.lake.tables import Lake
+    from lakescore.workflows.plan import ScoringPlan
 
 
 @dataclass(frozen=True)
@@ -54,3 +58,36 @@ def output_columns(
         if name.lower() in types
     ]
     return (*found, *made)
+
+
+def added_columns(spark: SparkSession, lake: Lake, plan: ScoringPlan) -> tuple[str, ...]:
+    """Name and type of the columns that the plan's commit adds to the table that is there.
+
+    None where the table is yet to be made. Raises TypeMismatch for a column of another type.
+    """
+    from pyspark.sql.types import StructType
+
+    from lakescore.lake.lineage import lineage_schema
+    from lakescore.lake.schemas import check_rows_fit
+
+    step, table = plan.step, lake.table(plan.predictions.table)
+    if step is None or not table.exists(spark):
+        return ()
+    workload, pins = plan.workload, plan.pins
+    outputs = output_columns(
+        pins.source.read(spark),
+        workload.source,
+        plan.predictions,
+        plan.model.contexts(workload),
+        pins.frames(spark),
+    )
+    rows = StructType()
+    for output in outputs:
+        rows.add(output.name, output.type)
+    if step.merge_by:
+        rows.add(WITHDRAWN, "string")
+    rows = StructType([*rows, *lineage_schema()])
+    if step.as_of is not None:
+        rows.add(AS_OF, "date")
+    added = check_rows_fit(rows, table.read(spark).schema, where=table.name)
+    return tuple(f"{name} {rows[name].dataType.simpleString()}" for name in added)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from lakescore.hashing import json_sha256
 from lakescore.workflows.as_of import on_day, today
+from lakescore.workflows.output_columns import added_columns
 from lakescore.workflows.pins import Pins, pin_tables
 from lakescore.workflows.scoring_model import ScoringModel, scoring_model
 from lakescore.workflows.steps import (
@@ -30,15 +31,23 @@ if TYPE_CHECKING:
     from lakescore.lake.tables import Lake
 
 
+#: Of the JSON that `ScoringPlan.describe` gives.
+FORMAT = 1
+
+
 @dataclass(frozen=True)
 class ScoringPlan:
-    """What one commit of a scoring run will read and write. No `step`: nothing to do."""
+    """What one commit of a scoring run will read and write. No `step`: nothing to do.
+
+    `adds` is for people: the columns ("name type") that the predictions table lacks.
+    """
 
     workload: Workload
     model: ScoringModel
     pins: Pins
     progress: Progress
     step: Step | None
+    adds: tuple[str, ...] = ()
 
     @property
     def predictions(self) -> Predictions:
@@ -74,7 +83,13 @@ class ScoringPlan:
         )
 
     def describe(self) -> dict[str, Any]:
-        return {**self._content(), "plan_hash": self.hash, "nothing_to_do": self.step is None}
+        return {
+            "format": FORMAT,
+            **self._content(),
+            "plan_hash": self.hash,
+            "nothing_to_do": self.step is None,
+            "adds_columns": list(self.adds),
+        }
 
     def lines(self) -> Iterator[str]:
         """The plan for people."""
@@ -89,6 +104,8 @@ class ScoringPlan:
                 yield f"context      {entry['table']}@{entry['version']} ({entry['role']})"
         yield f"predictions  {self.predictions.table}, commit {self.progress.next_seq}"
         yield f"quarantine   {self.predictions.quarantine}"
+        if self.adds:
+            yield f"adds         {', '.join(self.adds)} to the predictions, in a commit of its own"
         if step is not None and step.replaces is not None:
             yield f"replaces     the workload's rows where {step.replaces}"
         if step is not None and step.merge_by:
@@ -160,4 +177,5 @@ def plan_scoring(
     log = predictions_log(spark, lake, workload.name, predictions)
     with scoring_model(settings, workload) as model:
         progress = log.progress(day_of(predictions, request))
-        return make_plan(spark, lake, workload, model, progress=progress, request=request)
+        plan = make_plan(spark, lake, workload, model, progress=progress, request=request)
+        return replace(plan, adds=added_columns(spark, lake, plan))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,12 +33,13 @@ def scored_rows(
     from lakescore.lake.contract import check_schema, with_reasons
 
     source, predictions = plan.workload.source, plan.predictions
-    landed = _landed(spark, plan, step)
     used = columns_in_use(plan.model, predictions.passthrough)
     contexts = plan.model.contexts(plan.workload).values()
     joined = {name for context in contexts for name in context.outputs}
     needed = [name for name in used or predictions.passthrough if name not in joined]
-    check_schema(landed, source, needed, where=str(plan.pins.source))
+    landed = _landed(spark, plan, step, None if used is None else [*source.key, *needed])
+    types = plan.model.package.training.get("source_types") if plan.model.package else None
+    check_schema(landed, source, needed, where=str(plan.pins.source), types=types)
     scoped, read, out_of_scope = _scoped(landed, predictions.where)
     judged = with_reasons(scoped, source, in_use=None if used is None else needed)
     return ScoredRows(
@@ -46,7 +47,9 @@ def scored_rows(
     )
 
 
-def _landed(spark: SparkSession, plan: ScoringPlan, step: Step) -> DataFrame:
+def _landed(
+    spark: SparkSession, plan: ScoringPlan, step: Step, in_use: Sequence[str] | None
+) -> DataFrame:
     from lakescore.lake.changes import refuse_recreated, rows_since
     from lakescore.lake.net_changes import net_changes
 
@@ -58,10 +61,11 @@ def _landed(spark: SparkSession, plan: ScoringPlan, step: Step) -> DataFrame:
             step.after_version,
             table_id=table_id,
             deletes=plan.predictions.when_deleted,
+            in_use=in_use,
         )
     if step.reads == "changed":
         key = plan.workload.source.key
-        return net_changes(spark, source, step.after_version, key, table_id=table_id)
+        return net_changes(spark, source, step.after_version, key, table_id=table_id, in_use=in_use)
     if step.rows_where is None:
         return source.read(spark)
     refuse_recreated(source, source.version, table_id)
