@@ -111,6 +111,7 @@ def _own_table(lake: Lake, workload: Workload, table: str) -> Table:
 def _check(adopting: _Adopting) -> Adoption | None:
     """The adoption, where it is done; None for a table that can be adopted."""
     from lakescore.lake.adoption import check_rows, refuse_append_only, refuse_made_by_lakescore
+    from lakescore.lake.contract import check_schema
 
     spark, table, predictions = adopting.spark, adopting.table, adopting.predictions
     properties = table.properties(spark)
@@ -118,14 +119,13 @@ def _check(adopting: _Adopting) -> Adoption | None:
     if done is not None:
         return done
     refuse_append_only(table, properties)
-    source, rows = adopting.workload.source, table.read(spark)
-    outputs = output_columns(
-        adopting.pins.source.read(spark),
-        source,
-        predictions,
-        adopting.workload.context,
-        adopting.pins.frames(spark),
-    )
+    source, rows, contexts = adopting.workload.source, table.read(spark), adopting.workload.context
+    landed = adopting.pins.source.read(spark)
+    joined = {name for context in contexts.values() for name in context.outputs}
+    needed = [name for name in predictions.passthrough if name not in joined]
+    check_schema(landed, source, needed, where=str(adopting.pins.source))
+    frames = adopting.pins.frames(spark)
+    outputs = output_columns(landed, source, predictions, contexts, frames)
     unwritten = check_columns(outputs, rows.schema, where=table.name)
     if unwritten:
         adopting.run.warnings.append(f"null in new rows: {', '.join(unwritten)}")
