@@ -29,6 +29,9 @@ _REPLACING = ("RESTORE", "CLONE", "REPLACE TABLE", "CREATE OR REPLACE TABLE")
 _ADD = "add struct<path: string, partitionValues: map<string, string>, dataChange: boolean>"
 _REMOVE = "remove struct<path: string, dataChange: boolean>"
 _GLOB = re.compile(r"([{}\[\]*?\\])")
+_OTHER_SCHEMA = re.compile(
+    r"CHANGE_DATA_FEED_INCOMPATIBLE|because of an incompatible (data )?schema"
+)
 _FEED_HINT = (
     "turn the change feed on for the rows to come: ALTER TABLE {table} "
     "SET TBLPROPERTIES (delta.enableChangeDataFeed = true)"
@@ -166,6 +169,11 @@ def change_feed(spark: SparkSession, snapshot: Snapshot, after: int) -> DataFram
         # Whether the range is covered is known when it is planned, not before.
         changes.select("_change_type").limit(1).count()
     except (AnalysisException, IllegalArgumentException):
+        return None
+    except Exception as error:
+        # Of a table with column mapping, Delta reads no feed over a renamed or dropped column.
+        if _OTHER_SCHEMA.search(str(error)) is None:
+            raise
         return None
     return changes
 
