@@ -101,6 +101,10 @@ class ForeignTable(LakescoreError):
     """A predictions table that lakescore did not create, or a commit that it cannot tell apart."""
 
 
+class FormatTooNew(LakescoreError):
+    """A commit or table property in a format of a newer lakescore, which this one cannot read."""
+
+
 class CommitConflict(LakescoreError):
     """Another run took the commit number and did not finish; safe to rerun."""
 
@@ -152,4 +156,4 @@ class VersionUnreadable(LakescoreError):
 
 
 class DuplicateKeys(LakescoreError):
-    """A lookup with several rows for one key: a join would double rows."""
+    """A lookup, or a table to adopt, with several rows for one key."""

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import date
+
+import pytest
+
+from lakescore.errors import FormatTooNew
 from lakescore.lake.chain import Chain, Progress
 from lakescore.lake.history import TableCommit, metadata_json, parse_metadata, standing
 
@@ -110,3 +115,48 @@ def test_metadata_of_others_is_not_read_as_ours():
     assert parse_metadata("not json") == {}
     assert parse_metadata(None) == {}
     assert parse_metadata(metadata_json({"commit_seq": 4}))["commit_seq"] == 4
+
+
+#: As format 1 was written: it stays readable, whatever comes after.
+FORMAT_1 = (
+    '{"app_id": "lakescore:churn", "as_of": null, "attempt_id": "9e", "closes": "true", '
+    '"commit_seq": 7, "counts": {"deleted": 0, "duplicates": 0, "out_of_scope": 0, "predicted": 1,'
+    ' "quarantined": 1, "read": 2}, "generation": 1, "kind": "predictions", "lakescore": 1, '
+    '"merge_by": [], "mode": "backfill", "model_version": "3", "on_delete": "delete", '
+    '"on_invalid": "delete", "pins": {"events": {"role": "source", "schema_hash": "beef", '
+    '"table": "events", "table_id": "a1b2", "version": 12}}, "plan_hash": "f00d", "reasons": '
+    '{"x is not negative": 1}, "replaces": "true", "run_id": "20240131T060000Z-1f9c2a", '
+    '"source_id": "a1b2", "source_version": 12, "stands_under": "2", "workload": "churn", '
+    '"workload_mode": "append"}'
+)
+
+
+def told(text: str) -> TableCommit:
+    return TableCommit(3, 3000, "WRITE", metadata=parse_metadata(text))
+
+
+def test_metadata_of_format_1_stays_readable():
+    chain = Chain.of([told(FORMAT_1)], APP)
+    assert chain.progress() == Progress(
+        commit_seq=7,
+        source_version=12,
+        source_id="a1b2",
+        model_version="3",
+        run_id="20240131T060000Z-1f9c2a",
+        generation=1,
+        stands_under="2",
+        mode="append",
+    )
+    assert chain.not_in_force({"9e": 7, "8d": 7}) == ["8d"]
+
+
+@pytest.mark.parametrize("written_in", ["2", '"next"', "null"])
+def test_metadata_of_a_newer_format_is_refused_and_not_taken_for_no_progress(written_in: str):
+    newer = told(FORMAT_1.replace('"lakescore": 1', f'"lakescore": {written_in}'))
+    with pytest.raises(FormatTooNew, match=r"version 3 .* reads up to 1\n  -> upgrade lakescore"):
+        Chain.of([newer, commit(1, 1, "a"), CREATED], "lakescore:other")
+
+
+def test_a_day_without_a_commit_still_tells_in_which_mode_the_rows_were_made():
+    progress = Chain.of([told(FORMAT_1)], APP).progress(date(2024, 1, 31))
+    assert progress == Progress(commit_seq=7, mode="append")

@@ -46,3 +46,17 @@ def test_unreadable_results_do_not_hide_the_others(tmp_path: Path) -> None:
     broken.mkdir()
     (broken / "result.json").write_text('{"half": ')
     assert [result.run_id for result in read_results(str(tmp_path / "runs"))] == [run.run_id]
+
+
+def test_results_of_a_newer_lakescore_are_left_out_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with recorded_run("score", "churn", _settings(tmp_path)) as run:
+        run.finish(Status.DONE)
+    newer = tmp_path / "runs" / "churn" / "20990101T000000Z-000000"
+    newer.mkdir()
+    text = run.model_copy(update={"format": 2}).model_dump_json()
+    (newer / "result.json").write_text(text)
+    with caplog.at_level("WARNING", logger="lakescore"):
+        assert [result.run_id for result in read_results(str(tmp_path / "runs"))] == [run.run_id]
+    assert "1 run results were written by a newer lakescore" in caplog.text

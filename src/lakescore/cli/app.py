@@ -361,15 +361,52 @@ def restore(
 
 @app.command()
 @with_project
-def adopt(project: Project, name: Name, as_json: AsJson = False) -> None:
-    """Register a model that exists without retraining it, after showing parity on real rows."""
-    from lakescore.cli.output import print_result
-    from lakescore.workflows.adopt import adopt as workflow
+def adopt(
+    project: Project,
+    name: Name,
+    table: Annotated[
+        str | None, typer.Option("--table", help="Take over this predictions table instead.")
+    ] = None,
+    source_version: Annotated[
+        int | None,
+        typer.Option(min=0, help="Version of the source that the table's rows were made from."),
+    ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Only report its scores against the model's.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Register a model that exists without retraining it, after showing parity on real rows.
+
+    With --table, take over a predictions table that exists instead, without rewriting it.
+    """
+    from lakescore.cli.output import print_adopted, print_result
+    from lakescore.errors import UsageError
+    from lakescore.workflows.adopt import adopt as adopt_model
+    from lakescore.workflows.adopt_table import adopt_table
 
     workload = project.workload(name)
-    print_result(
-        workflow(project.spark(f"adopt {name}"), project.settings, workload), as_json=as_json
+    if table is None:
+        if source_version is not None or compare:
+            raise UsageError("--source-version and --compare are about a table", where="--table")
+        spark = project.spark(f"adopt {name}")
+        print_result(adopt_model(spark, project.settings, workload), as_json=as_json)
+        return
+    if source_version is None:
+        raise UsageError(
+            "say which version of the source the table's rows were made from",
+            where="--source-version",
+            hint="DESCRIBE HISTORY of the source tells when each version was committed",
+        )
+    result = adopt_table(
+        project.spark(f"adopt {name}"),
+        project.settings,
+        workload,
+        table=table,
+        source_version=source_version,
+        compare=compare,
     )
+    print_adopted(result, as_json=as_json)
 
 
 @app.command()

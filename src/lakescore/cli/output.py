@@ -104,6 +104,14 @@ def _facts(result: RunResult) -> Iterable[tuple[str, str]]:
         yield name, f"{value:.4f}"
 
 
+def print_adopted(result: RunResult, *, as_json: bool) -> None:
+    """A run's result and, after a comparison, the keys whose scores differ most."""
+    print_result(result, as_json=as_json)
+    worst = result.details.get("worst")
+    if worst and not as_json:
+        print_rows(worst, as_json=False, title="furthest apart")
+
+
 def print_rows(
     rows: Sequence[Mapping[str, Any]], *, as_json: bool, title: str | None = None
 ) -> None:

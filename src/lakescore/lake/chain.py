@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from lakescore.lake.history import TableCommit, standing
+from lakescore.lake.history import TableCommit, refuse_newer, standing
 
 #: In the metadata of a commit that takes another back: the attempt id of that one.
 WITHDRAWS = "withdraws"
@@ -73,7 +73,9 @@ class Chain:
 
     @classmethod
     def of(cls, commits: Sequence[TableCommit], app_id: str) -> Chain:
-        """From the newest commits of the table, newest first."""
+        """From the newest commits of the table, newest first. Raises FormatTooNew."""
+        for commit in commits:
+            refuse_newer(commit.metadata, f"{commit.describe()} of the predictions table")
         stand = [c for c in standing(commits) if c.metadata.get("app_id") == app_id]
         withdrawn = {commit.metadata[WITHDRAWS] for commit in stand if WITHDRAWS in commit.metadata}
         return cls(
@@ -102,11 +104,15 @@ class Chain:
         return min((int(commit.metadata["commit_seq"]) for commit in self.own), default=0)
 
     def progress(self, as_of: date | None = None) -> Progress:
-        """By the newest commit that stands; with `as_of`, by the newest of that day."""
+        """By the newest commit that stands; with `as_of`, by the newest of that day.
+
+        A day without a commit has no progress of its own, but the mode of the newest commit.
+        """
         for commit in self.in_force:
             if as_of is None or _day(commit) == as_of:
                 return progress_of(commit.metadata, self.highest_seq)
-        return Progress(commit_seq=self.highest_seq)
+        mode = self.in_force[0].metadata.get("workload_mode") if self.in_force else None
+        return Progress(commit_seq=self.highest_seq, mode=mode)
 
     def progress_before(self, commit: TableCommit) -> Progress:
         """What progress was without `commit`, one of those in force."""

@@ -21,6 +21,7 @@ from pyspark.sql import functions as F
 from lakescore.config.base import quoted
 from lakescore.config.predictions import AS_OF, WITHDRAWN
 from lakescore.errors import CommitConflict, UsageError, VersionUnreadable
+from lakescore.lake.adoption import adoption_of
 from lakescore.lake.chain import ANCHOR, WITHDRAWS, Chain, Progress
 from lakescore.lake.contract import (
     CONTENT_HASH,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
+    from lakescore.lake.adoption import Adoption
     from lakescore.lake.history import TableCommit
     from lakescore.lake.staging import Counts, Staged
     from lakescore.lake.tables import Table
@@ -204,7 +206,7 @@ class PredictionsLog:
                 f"there is no commit {commit_seq}; the last one in force is {number}",
                 where=self._table.name,
             )
-        undone = withdrawal(self._table, self._workload, last)
+        undone = withdrawal(self._table, self._own_rows, last)
         progress = chain.progress_before(last)
         attempt_id = uuid.uuid4().hex
         plan = CommitPlan(
@@ -242,7 +244,7 @@ class PredictionsLog:
 
     def predicted_keys(self, key: Sequence[str]) -> DataFrame:
         """The key columns of this workload's predictions. Raises TableNotFound."""
-        return self._rows().select(*(F.col(quoted(name)) for name in key))
+        return self.rows().select(*(F.col(quoted(name)) for name in key))
 
     def has_quarantine(self) -> bool:
         """Whether a row may be in force: there are both tables."""
@@ -256,7 +258,27 @@ class PredictionsLog:
 
     def predicted_by(self, run_id: str) -> DataFrame:
         """This workload's current predictions that one run made."""
-        return self._rows().where(F.col("_run_id") == run_id)
+        return self.rows().where(F.col("_run_id") == run_id)
+
+    def rows(self) -> DataFrame:
+        """This workload's predictions, those that it adopted included. Raises TableNotFound."""
+        return self._table.read(self._spark).where(self._own_rows())
+
+    def start(self, at: Progress) -> Progress:
+        """Commit, without rows, the progress that an adopted table starts from.
+
+        Done once: returns the progress that stands, this one's or that of an earlier call. The
+        table has the lineage columns, but need not be marked as lakescore's yet.
+        """
+        chain = self._chain()
+        known = replace(at, commit_seq=chain.highest_seq)
+        while not chain.in_force:
+            outcome = self._append_anchor(known, kind="adopt")
+            known = replace(known, commit_seq=known.next_seq)
+            if outcome.committed:
+                return known
+            chain = self._chain()
+        return chain.progress()
 
     def _changes(self, staged: Staged, plan: CommitPlan) -> Callable[[SparkSession], DataFrame]:
         """The rows to write, in whichever session writes them."""
@@ -272,12 +294,18 @@ class PredictionsLog:
         return rows
 
     def _how(self, plan: CommitPlan) -> Append | Replace | Merge:
-        own = own_rows(self._workload)
         if plan.merge_by:
-            return Merge(plan.merge_by, f"t.{own}", ACTION, WITHDRAWN)
+            return Merge(plan.merge_by, self._own_rows("t"), ACTION, WITHDRAWN)
         if plan.replaces is not None:
-            return Replace(f"{own} AND ({plan.replaces})")
+            return Replace(f"{self._own_rows()} AND ({plan.replaces})")
         return Append()
+
+    def _own_rows(self, alias: str = "") -> str:
+        """SQL: this workload's rows, those that it adopted with the table included."""
+        return own_rows(self._workload, unlabelled=self._adoption() is not None, alias=alias)
+
+    def _adoption(self) -> Adoption | None:
+        return adoption_of(self._table.find_properties(self._spark) or {}, self._workload)
 
     def _judge(self, staged: Staged, plan: CommitPlan, attempt_id: str) -> _Judged:
         """Write the refused rows, and close those in force that were judged anew."""
@@ -367,9 +395,6 @@ class PredictionsLog:
     def _exists(self) -> bool:
         return bool(self._properties())
 
-    def _rows(self) -> DataFrame:
-        return self._table.read(self._spark).where(F.col("_workload") == self._workload)
-
     def _chain(self, back_to: int | None = None) -> Chain:
         """This workload's commits, as far back as tells its progress, and number `back_to`.
 
@@ -386,7 +411,15 @@ class PredictionsLog:
 
     def _progress_of_rows(self, chain: Chain) -> Progress:
         """What the predictions themselves tell, for a history that was cleaned."""
-        return _moved(Progress(commit_seq=chain.highest_seq), newest_lineage(self._rows()))
+        known, adopted = Progress(commit_seq=chain.highest_seq), self._adoption()
+        if adopted is not None:
+            known = replace(
+                known,
+                commit_seq=max(known.commit_seq, adopted.commit_seq),
+                source_version=adopted.source_version,
+                source_id=adopted.source_id,
+            )
+        return _moved(known, newest_lineage(self.rows()))
 
     def _check_part_is_told(self, properties: Mapping[str, str], chain: Chain) -> None:
         """Rows alone cannot tell how far an unfinished catch-up came: only a commit can."""
@@ -412,9 +445,9 @@ class PredictionsLog:
             refused = {} if chain.restored else self._quarantine.newest(known.next_seq)
             known = replace(_moved(known, refused), commit_seq=known.next_seq)
 
-    def _append_anchor(self, known: Progress) -> WriteOutcome:
+    def _append_anchor(self, known: Progress, *, kind: str = ANCHOR) -> WriteOutcome:
         empty = self._spark.createDataFrame([], self._table.read(self._spark).schema)
-        metadata = {"kind": ANCHOR, **known.metadata()}
+        metadata = {"kind": kind, **known.metadata()}
         return self._write(lambda _: empty, Append(), known.next_seq, uuid.uuid4().hex, metadata)
 
     def _write(

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from lakescore.errors import CommitConflict, ForeignTable
 from lakescore.lake.creation import LOWEST_PROTOCOL, create_table
-from lakescore.lake.history import recent_commits
+from lakescore.lake.history import recent_commits, refuse_newer
 from lakescore.lake.schemas import INGEST, check_names_are_plain, check_rows_fit
 from lakescore.lake.spark_errors import reading
 from lakescore.lake.writes import Append, WriteOutcome, write_once
@@ -83,10 +83,13 @@ class Copy:
             )
         newest = rows.agg(F.max(f"{INGEST}.batch").alias("batch")).first()
         of_rows = 0 if newest is None or newest["batch"] is None else int(newest["batch"])
+        commits = recent_commits(spark, table, 16)
+        for commit in commits:
+            refuse_newer(commit.metadata, f"{table.name}: {commit.describe()}")
         of_commits = max(
             (
                 int(commit.metadata["commit_seq"])
-                for commit in recent_commits(spark, table, 16)
+                for commit in commits
                 if commit.metadata.get("app_id") == _APP_ID
             ),
             default=0,

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lakescore.config.base import quoted
-from lakescore.errors import ForeignTable
+from lakescore.errors import CommitConflict, ForeignTable
 from lakescore.lake.schemas import (
     check_names_are_plain,
     check_rows_fit,
     columns_ddl,
     string_literal,
 )
+from lakescore.lake.writes import lost_a_race
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -30,7 +31,11 @@ LOWEST_PROTOCOL = {
     "delta.enableDeletionVectors": "false",
 }
 #: Commit metadata is what progress is read from: keep it for a year.
-_LOG_RETENTION = {"delta.logRetentionDuration": "interval 365 days"}
+LOG_RETENTION = {"delta.logRetentionDuration": "interval 365 days"}
+
+
+#: A change of columns or properties that loses a race is tried again, at most this often.
+_TRIES = 3
 
 
 def create_table(
@@ -49,10 +54,8 @@ def create_table(
     """
     if table.exists(spark):
         return False
-    declared = {**LOWEST_PROTOCOL, **_LOG_RETENTION, ROLE: role, **(properties or {})}
-    listed = ", ".join(
-        f"{string_literal(name)} = {string_literal(value)}" for name, value in declared.items()
-    )
+    declared = {**LOWEST_PROTOCOL, **LOG_RETENTION, ROLE: role, **(properties or {})}
+    listed = properties_sql(declared)
     partitioned = ", ".join(quoted(name) for name in partition_by)
     statement = (
         f"CREATE TABLE IF NOT EXISTS {table.sql_name} ({columns_ddl(schema)}) USING DELTA "
@@ -72,20 +75,44 @@ def create_table(
 def with_columns(spark: SparkSession, table: Table, rows: StructType) -> None:
     """Add the columns of `rows` that the table lacks, in a commit of their own.
 
-    Raises TypeMismatch for a column whose type differs, and UsageError for a name that Delta's
-    lowest protocol does not take.
+    Safe when several runs do so at once. Raises TypeMismatch for a column whose type differs,
+    UsageError for a name that Delta's lowest protocol does not take, and CommitConflict when
+    other writers kept changing the table.
     """
-    added = check_rows_fit(rows, table.read(spark).schema, where=table.name)
-    check_names_are_plain(added, where=table.name)
-    if not added:
-        return
-    listed = columns_ddl(type(rows)([rows[name] for name in added]))
-    try:
-        spark.sql(f"ALTER TABLE {table.sql_name} ADD COLUMNS ({listed})")
-    except Exception:
-        # Of two that add at once, one fails; the other's columns serve both.
-        if check_rows_fit(rows, table.read(spark).schema, where=table.name):
-            raise
+    missing = check_rows_fit(rows, table.read(spark).schema, where=table.name)
+    check_names_are_plain(missing, where=table.name)
+    for _ in range(_TRIES):
+        if not missing:
+            return
+        listed = columns_ddl(type(rows)([rows[name] for name in missing]))
+        try:
+            spark.sql(f"ALTER TABLE {table.sql_name} ADD COLUMNS ({listed})")
+        except Exception as error:
+            # Of two that add at once, one fails; the other's columns may serve both.
+            before = missing
+            missing = check_rows_fit(rows, table.read(spark).schema, where=table.name)
+            if missing == before and not lost_a_race(error):
+                raise
+        else:
+            return
+    if missing:
+        raise changed_too_often(table)
+
+
+def properties_sql(properties: Mapping[str, str]) -> str:
+    """Table properties as they stand between the brackets of TBLPROPERTIES."""
+    return ", ".join(
+        f"{string_literal(name)} = {string_literal(value)}" for name, value in properties.items()
+    )
+
+
+def changed_too_often(table: Table) -> CommitConflict:
+    """What a change of the table's columns or properties ends with when it kept losing races."""
+    return CommitConflict(
+        "other writers changed the table again and again meanwhile",
+        where=table.name,
+        hint="run again when they have finished; nothing was written twice",
+    )
 
 
 def check_role(table: Table, properties: Mapping[str, str], role: str) -> None:
@@ -93,9 +120,15 @@ def check_role(table: Table, properties: Mapping[str, str], role: str) -> None:
     found = properties.get(ROLE)
     if found == role:
         return
+    hint = "name another table under `predictions`; lakescore makes it in its first run"
+    if found is None and role == "predictions":
+        hint += (
+            f". Or take this one over: lakescore adopt NAME --table {table.name} "
+            "--source-version V, where V is the version of the source that it was made from"
+        )
     made = "lakescore did not make it" if found is None else f"lakescore made it as its {found}"
     raise ForeignTable(
         f"{table.name} is not a {role} table: {made}",
         where=table.location,
-        hint="name another table under `predictions`; lakescore makes it in its first run",
+        hint=hint,
     )

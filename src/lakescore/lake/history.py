@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
+from lakescore.errors import FormatTooNew
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -53,12 +55,27 @@ def metadata_json(fields: Mapping[str, Any]) -> str:
 
 
 def parse_metadata(text: str | None) -> Mapping[str, Any]:
-    """What `metadata_json` wrote; empty for anything else."""
+    """What `metadata_json` wrote, in whatever format; empty for anything else."""
     try:
         fields = json.loads(text or "")
     except ValueError:
         return {}
     return fields if isinstance(fields, dict) and MARK in fields else {}
+
+
+def refuse_newer(metadata: Mapping[str, Any], what: str) -> None:
+    """Raise FormatTooNew for metadata of a newer lakescore, before anything is made of it.
+
+    Older formats are read; a newer one may say things that this code would take for nothing.
+    """
+    found = metadata.get(MARK, FORMAT_VERSION)
+    if isinstance(found, int) and found <= FORMAT_VERSION:
+        return
+    raise FormatTooNew(
+        f"{what} was written by a newer lakescore, in format {found}; this one reads up to "
+        f"{FORMAT_VERSION}",
+        hint="upgrade lakescore",
+    )
 
 
 def recent_commits(spark: SparkSession, table: Table, limit: int) -> list[TableCommit]:

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from lakescore.config.base import quoted
-from lakescore.config.predictions import AS_OF
+from lakescore.config.predictions import AS_OF, LINEAGE_COLUMNS
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+    from pyspark.sql.types import StructType
 
     from lakescore.lake.chain import Part
+
+_TYPES = {"_commit_seq": "long", "_source_version": "long", "_scored_at": "timestamp"}
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,16 @@ class CommitPlan:
         if self.part is not None:
             told |= {"part": vars(self.part), "source_version": self.after_version}
         return told
+
+
+def lineage_schema() -> StructType:
+    """LINEAGE_COLUMNS with the types that `with_lineage` gives them."""
+    from pyspark.sql.types import StructType
+
+    schema = StructType()
+    for name in LINEAGE_COLUMNS:
+        schema.add(name, _TYPES.get(name, "string"))
+    return schema
 
 
 def with_lineage(rows: DataFrame, workload: str, plan: CommitPlan) -> DataFrame:

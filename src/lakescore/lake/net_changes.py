@@ -6,7 +6,7 @@ comparing the table at both ends, at the cost of reading it twice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from lakescore.config.base import quoted
 from lakescore.lake.canonical import row_hash
-from lakescore.lake.changes import change_feed, refuse_recreated
+from lakescore.lake.changes import change_feed, refuse_recreated, refuse_retyped
 from lakescore.lake.contract import CHANGE, DELETED, SCORE
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def net_changes(
     key: Sequence[str],
     *,
     table_id: str | None = None,
+    in_use: Collection[str] | None = None,
 ) -> DataFrame:
     """The snapshot's columns and CHANGE: what (after_version, snapshot.version] came to.
 
@@ -41,13 +42,15 @@ def net_changes(
     it left without one is DELETED, once, with the columns that it had. Delete and insert of a key
     in one commit is thus an update. Rows without a key go by their content: each copy more is
     SCORE, each copy less is DELETED. None for `after_version` gives every row as SCORE. Raises
-    SourceChanged for a table that was created again, and VersionUnreadable.
+    SourceChanged for a table that was created again, VersionUnreadable, and TypeMismatch for a
+    column `in_use` (any, when None) that was of another type at `after_version`.
     """
     if after_version is None:
         return snapshot.read(spark).withColumn(CHANGE, F.lit(SCORE))
     refuse_recreated(snapshot, after_version, table_id)
     if after_version == snapshot.version:
         return snapshot.read(spark).where(F.lit(False)).withColumn(CHANGE, F.lit(SCORE))
+    refuse_retyped(spark, snapshot, after_version, in_use)
     signed = _signed(spark, snapshot, after_version)
     keyed = reduce(lambda left, right: left & right, (_is_set(name) for name in key))
     changed = _by_key(signed.where(keyed), key)
@@ -69,9 +72,11 @@ def _signed(spark: SparkSession, snapshot: Snapshot, after: int) -> DataFrame:
         sign = F.when(came, F.lit(1)).otherwise(F.lit(-1)).alias(_SIGN)
         return feed.select(*columns, sign, F.col("_commit_version").alias(_AT))
     now, before = snapshot.read(spark), snapshot.at(spark, after).read(spark)
-    missing = [name for name in now.columns if name not in before.columns]
-    for name in missing:
-        before = before.withColumn(name, F.lit(None).cast(now.schema[name].dataType))
+    types = {field.name.lower(): field.dataType.simpleString() for field in before.schema}
+    for field in now.schema:
+        # A column that is new, or of another type and not in use: its old values count as none.
+        if types.get(field.name.lower()) != field.dataType.simpleString():
+            before = before.withColumn(field.name, F.lit(None).cast(field.dataType))
     came = now.select(*columns, F.lit(1).alias(_SIGN))
     went = before.select(*columns, F.lit(-1).alias(_SIGN))
     at = F.lit(snapshot.version).cast("long").alias(_AT)

@@ -37,6 +37,10 @@ class Snapshot:
         """The same table at another version. Raises VersionUnreadable."""
         return pin(spark, self.table, version)
 
+    def schema_at(self, spark: SparkSession, version: int) -> StructType:
+        """The table's columns at another version. Raises VersionUnreadable."""
+        return _read(spark, self.table, version).schema
+
     def describe(self) -> dict[str, Any]:
         """JSON-ready: what a commit or a run result says of the pin."""
         return {

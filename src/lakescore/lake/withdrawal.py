@@ -20,7 +20,7 @@ from lakescore.lake.canonical import row_hash
 from lakescore.lake.chain import WITHDRAWS, Chain
 from lakescore.lake.history import TableCommit
 from lakescore.lake.staging import ACTION
-from lakescore.lake.writes import Merge, Replace, own_rows
+from lakescore.lake.writes import Merge, Replace
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -85,9 +85,12 @@ def last_scoring(chain: Chain, where: str) -> TableCommit:
     return found
 
 
-def withdrawal(table: Table, workload: str, commit: TableCommit) -> Withdrawal:
-    """How to take `commit` back, the newest of the workload that is in force."""
-    own, plan = own_rows(workload), commit.metadata
+def withdrawal(table: Table, own_rows: Callable[[str], str], commit: TableCommit) -> Withdrawal:
+    """How to take `commit` back, the newest of the workload that is in force.
+
+    `own_rows` gives the workload's rows as SQL, of the table under an alias (or none, "").
+    """
+    own, plan = own_rows(""), commit.metadata
 
     def before(spark: SparkSession) -> DataFrame:
         now = table.read(spark)
@@ -102,7 +105,7 @@ def withdrawal(table: Table, workload: str, commit: TableCommit) -> Withdrawal:
 
     key = tuple(plan.get("merge_by", ()))
     if key:
-        how = Merge(key, f"t.{own}", ACTION, WITHDRAWN)
+        how = Merge(key, own_rows("t"), ACTION, WITHDRAWN)
         return Withdrawal(how, lambda spark: _difference(table, own, before(spark), key))
     replaces = plan.get("replaces")
     if replaces is None:

@@ -204,6 +204,11 @@ def lost_a_race(failure: Exception) -> bool:
     return _RACE.search(str(failure)) is not None
 
 
-def own_rows(workload: str) -> str:
-    """SQL: the rows of one workload in a table that several may share."""
-    return f"_workload = {string_literal(workload)}"
+def own_rows(workload: str, *, unlabelled: bool = False, alias: str = "") -> str:
+    """SQL: the rows of one workload in a table that several may share (called `alias`).
+
+    With `unlabelled`, the rows that stood there before the workload adopted the table as well.
+    """
+    column = f"{alias}._workload" if alias else "_workload"
+    labelled = f"{column} = {string_literal(workload)}"
+    return f"({labelled} OR {column} IS NULL)" if unlabelled else labelled

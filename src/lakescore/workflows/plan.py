@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakescore.hashing import json_sha256
 from lakescore.workflows.as_of import on_day, today
+from lakescore.workflows.output_columns import added_columns
 from lakescore.workflows.pins import Pins, pin_tables
 from lakescore.workflows.scoring_model import ScoringModel, scoring_model
 from lakescore.workflows.source_freshness import SourceFreshness, source_freshness
@@ -33,9 +34,16 @@ if TYPE_CHECKING:
     from lakescore.lake.tables import Lake
 
 
+#: Of the JSON that `ScoringPlan.describe` gives.
+FORMAT = 1
+
+
 @dataclass(frozen=True)
 class ScoringPlan:
-    """What one commit of a scoring run will read and write. No `step`: nothing to do."""
+    """What one commit of a scoring run will read and write. No `step`: nothing to do.
+
+    `adds` is for people: the columns ("name type") that the predictions table lacks.
+    """
 
     workload: Workload
     model: ScoringModel
@@ -43,6 +51,7 @@ class ScoringPlan:
     progress: Progress
     step: Step | None
     freshness: SourceFreshness | None = None
+    adds: tuple[str, ...] = ()
 
     @property
     def predictions(self) -> Predictions:
@@ -84,7 +93,13 @@ class ScoringPlan:
         )
 
     def describe(self) -> dict[str, Any]:
-        told = {**self._content(), "plan_hash": self.hash, "nothing_to_do": self.step is None}
+        told = {
+            "format": FORMAT,
+            **self._content(),
+            "plan_hash": self.hash,
+            "nothing_to_do": self.step is None,
+            "adds_columns": list(self.adds),
+        }
         if self.freshness is not None:
             told["freshness"] = self.freshness.describe()
         return told
@@ -106,6 +121,8 @@ class ScoringPlan:
             yield f"view         {view} is {view.how()}"
         yield f"predictions  {self.predictions.table}, commit {self.progress.next_seq}"
         yield f"quarantine   {self.predictions.quarantine}"
+        if self.adds:
+            yield f"adds         {', '.join(self.adds)} to the predictions, in a commit of its own"
         if step is not None and step.replaces is not None:
             yield f"replaces     the workload's rows where {step.replaces}"
         if step is not None and step.merge_by:
@@ -219,4 +236,5 @@ def plan_scoring(
     log = predictions_log(spark, lake, workload.name, predictions)
     with scoring_model(settings, workload) as model:
         progress = log.progress(day_of(predictions, request), start_over=request.kind == "full")
-        return make_plan(spark, lake, workload, model, progress=progress, request=request)
+        plan = make_plan(spark, lake, workload, model, progress=progress, request=request)
+        return replace(plan, adds=added_columns(spark, lake, plan))

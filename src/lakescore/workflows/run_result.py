@@ -23,6 +23,9 @@ from lakescore.version import code_version
 
 log = logging.getLogger("lakescore")
 
+#: Of the JSON file. A newer one is not read.
+FORMAT = 1
+
 
 class Status(str, Enum):
     """How a run ended. All of these are results; a failed run has `FAILED` and an error."""
@@ -40,7 +43,7 @@ class RunResult(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    format: int = 1
+    format: int = Field(default=FORMAT, le=FORMAT)
     run_id: str
     workflow: str
     workload: str
@@ -127,13 +130,31 @@ def write_result(result: RunResult, folder: str) -> Path:
 
 
 def read_results(folder: str, workload: str | None = None) -> list[RunResult]:
-    """All readable results, oldest first; of one workload, or of all."""
+    """All readable results, oldest first; of one workload, or of all.
+
+    Warns of those that a newer lakescore wrote.
+    """
     root = Path(folder)
     paths = sorted(root.glob(f"{workload or '*'}/*/result.json"), key=lambda p: p.parent.name)
-    found = []
+    found, newer = [], 0
     for path in paths:
+        text = path.read_text(encoding="utf-8")
         try:
-            found.append(RunResult.model_validate_json(path.read_text(encoding="utf-8")))
+            found.append(RunResult.model_validate_json(text))
         except ValueError:
-            continue  # a newer format, or half-written by a dying disk: history goes on without
+            newer += _is_newer(text)  # or half-written by a dying disk: history goes on without
+    if newer:
+        log.warning(
+            "%d run results were written by a newer lakescore and are left out: upgrade lakescore",
+            newer,
+        )
     return found
+
+
+def _is_newer(text: str) -> bool:
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return False
+    written_in = content.get("format") if isinstance(content, dict) else None
+    return isinstance(written_in, int) and written_in > FORMAT

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,22 +33,29 @@ def scored_rows(
     from lakescore.lake.contract import check_schema, with_reasons
 
     source, predictions = plan.workload.source, plan.predictions
-    landed = _landed(spark, settings, plan, step)
     used = columns_in_use(plan.model, predictions.passthrough)
     contexts = plan.model.contexts(plan.workload).values()
     joined = {name for context in contexts for name in context.outputs}
     needed = [name for name in used or predictions.passthrough if name not in joined]
     masked = predictions.quarantine_mask
-    check_schema(landed, source, [*needed, *masked], where=str(plan.pins.source))
+    in_use = None if used is None else [*source.key, *needed]
+    landed = _landed(spark, settings, plan, step, in_use)
+    types = plan.model.package.training.get("source_types") if plan.model.package else None
+    check_schema(landed, source, [*needed, *masked], where=str(plan.pins.source), types=types)
     scoped, read, out_of_scope = _scoped(landed, predictions.where)
-    in_use = None if used is None else needed
     judged = with_reasons(scoped, source, in_use=in_use, masked=masked)
     return ScoredRows(
         _predicted(spark, settings.scoring, plan, judged, read - out_of_scope), read, out_of_scope
     )
 
 
-def _landed(spark: SparkSession, settings: Settings, plan: ScoringPlan, step: Step) -> DataFrame:
+def _landed(
+    spark: SparkSession,
+    settings: Settings,
+    plan: ScoringPlan,
+    step: Step,
+    in_use: Sequence[str] | None,
+) -> DataFrame:
     from pyspark.sql import functions as F
 
     from lakescore.lake.changes import refuse_recreated, rows_since
@@ -66,10 +73,11 @@ def _landed(spark: SparkSession, settings: Settings, plan: ScoringPlan, step: St
             step.after_version,
             table_id=table_id,
             deletes=plan.predictions.when_deleted,
+            in_use=in_use,
         )
     if step.reads == "changed":
         key = plan.workload.source.key
-        return net_changes(spark, source, step.after_version, key, table_id=table_id)
+        return net_changes(spark, source, step.after_version, key, table_id=table_id, in_use=in_use)
     if step.rows_where is None and step.reads == "all":
         return source.read(spark)
     refuse_recreated(source, source.version, table_id)

@@ -104,12 +104,9 @@ def _progress(spark: SparkSession, lake: Lake, workload: Workload) -> Progress |
 
 
 def _rows(spark: SparkSession, lake: Lake, workload: Workload) -> int | None:
-    from pyspark.sql import functions as F
-
     if workload.predictions is None:
         return None
-    predictions = lake.table(workload.predictions.table).read(spark)
-    return int(predictions.where(F.col("_workload") == workload.name).count())
+    return int(predictions_log(spark, lake, workload.name, workload.predictions).rows().count())
 
 
 def age_text(seconds: float) -> str:

@@ -132,6 +132,7 @@ def next_step(
     """
     predictions = predictions_of(workload)
     if predictions.mode == "snapshot":
+        _refuse_other_mode_than_snapshot(progress)
         return _snapshot(request, progress, source, model_version)
     if progress.mode not in (None, predictions.mode) and request.kind != "full":
         raise UsageError(
@@ -162,6 +163,17 @@ def _as_asked(
     if request.kind == "backfill":
         return _backfill(predictions, request, progress, source)
     return _retry(workload, predictions, progress)
+
+
+def _refuse_other_mode_than_snapshot(progress: Progress) -> None:
+    """Rows that were made in another mode belong to no day, so none would ever replace them."""
+    if progress.mode not in (None, "snapshot"):
+        raise UsageError(
+            f"the predictions were made in mode {progress.mode}, and the mode is snapshot now",
+            where="predictions.mode",
+            hint="name a new predictions.table: rows of the old one belong to no day, and would "
+            "stand beside the day's for ever",
+        )
 
 
 def _catch_up(workload: Workload, predictions: Predictions, progress: Progress) -> Step:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +26,7 @@ from lakescore.workflows.candidates import (
 from lakescore.workflows.evidence import CHALLENGER
 from lakescore.workflows.job import Job
 from lakescore.workflows.pins import Pins, pin_tables
+from lakescore.workflows.predict import feature_inputs
 from lakescore.workflows.promote import (
     act_on,
     evidence_for,
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
     from lakescore.config.base import ConfigModel
     from lakescore.config.settings import Settings
-    from lakescore.config.workload import Workload
+    from lakescore.config.workload import Feature, Workload
     from lakescore.evaluation.gate import GateDecision
     from lakescore.evaluation.results import Evaluation
     from lakescore.features.preprocessor import Preprocessor
@@ -279,8 +280,16 @@ def _package(job: Job, trained: Trained, identity: str) -> ModelPackage:
             "seed": job.workload.seed,
             "baseline": _baseline(trained),
             "validation_mean_score": mean_score(trained.validation, selected.name),
+            "source_types": _source_types(job, snapshot.features),
         },
     )
+
+
+def _source_types(job: Job, features: Sequence[Feature]) -> dict[str, str]:
+    """Source column -> Spark type, of those that the features and joins read."""
+    used = {name.lower() for name in feature_inputs(features, job.workload.context, ())}
+    schema = job.pins.source.schema
+    return {f.name: f.dataType.simpleString() for f in schema if f.name.lower() in used}
 
 
 def mean_score(evaluation: Evaluation, model: str) -> float:
