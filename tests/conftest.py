@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from lakescore.config.settings import LakeSettings, RegistrySettings, Settings, SparkSettings
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
 #: Tests run each piece of code a few times: compiling it lightly takes less than half the time.
 QUICK_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
+
+# How long an example takes says something about the machine, not about the code.
+hypothesis.settings.register_profile("lakescore", deadline=None)
+hypothesis.settings.load_profile("lakescore")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -98,11 +98,12 @@ MUTATIONS = (
         "predictions before quarantine",
         (
             Edit(_COMMITS, "        judged = self._judge(staged, plan, attempt_id)\n", ""),
+            Edit(_COMMITS, '"purges": judged.purges,', '"purges": 0,'),
             Edit(
                 _COMMITS,
-                "        if outcome.commit is not None:\n            return CommitOutcome(True",
+                "        if outcome.commit is not None:\n            if plan.part is None",
                 "        judged = self._judge(staged, plan, attempt_id)\n"
-                "        if outcome.commit is not None:\n            return CommitOutcome(True",
+                "        if outcome.commit is not None:\n            if plan.part is None",
             ),
         ),
         (f"{_CASES}::test_predictions_stay_unwritten_when_the_quarantine_cannot_be_written",),
@@ -123,7 +124,7 @@ MUTATIONS = (
         (
             Edit(
                 _PLAN,
-                'at = progress.source_version if request.kind == "backfill" else None',
+                "at = progress.source_version if request.is_at_progress else None",
                 "at = None",
             ),
         ),

@@ -40,7 +40,7 @@ def _moment(window: str, project: Project) -> Callable[[], bool]:
             name.endswith(".parquet") for *_, names in os.walk(staging) for name in names
         )
     if window == "last staged file":
-        return lambda: any(staging.glob("*/_SUCCESS"))
+        return lambda: any(staging.glob("*/scored/_SUCCESS"))
     table = "scores_quarantine" if window == "quarantine commit" else "scores"
     log = lake / table / "_delta_log"
 

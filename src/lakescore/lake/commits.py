@@ -253,7 +253,8 @@ class PredictionsLog:
     def quarantined(self) -> DataFrame:
         """This workload's quarantine rows that are in force. Raises TableNotFound."""
         attempts = self._quarantine.attempts(0)
-        chain = self._chain(back_to=min(attempts.values(), default=None))
+        back_to = min(attempts.values(), default=None)
+        chain = self._chain(back_to=back_to) if self._exists() else Chain()
         return self._quarantine.in_force(chain.not_in_force(attempts))
 
     def predicted_by(self, run_id: str) -> DataFrame:
