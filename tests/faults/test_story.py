@@ -36,14 +36,16 @@ from lakescore.workflows.run_result import RunResult, Status
 from tests.conftest import settings_under
 from tests.faults.lake_events import lose_history, newest_version, optimize, restore_to, vacuum
 from tests.faults.oracle import Belief, Row, SourceHistory
+from tests.faults.tally import Tally
 from tests.linear import Life, day, register_versions, workload
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 STORIES = int(os.environ.get("LAKESCORE_STORIES", "2"))
 STEPS = int(os.environ.get("LAKESCORE_STEPS", "14"))
-#: What was drawn, and rows by what became of them, over all stories of this process.
+#: What was drawn, and what became of the rows, over all stories of this process.
 DRAWN: Counter[str] = Counter()
+TALLY = Tally("stories")
 
 CRASHES = ("while staging", "before the quarantine", "before the commit", "after the commit")
 X = st.sampled_from([-2.0, 0.0, 1.0, 3.5])
@@ -148,6 +150,7 @@ class Story(RuleBasedStateMachine):
     def lose_source_history(self) -> None:
         """What was not scored by then can no longer be told from what was."""
         self._drew("lose history of the source")
+        TALLY.fault("lose history of the source")
         behind = self.belief.reached < self._version()
         lose_history(self.spark, self.life.source)
         self._source_moved()
@@ -171,6 +174,7 @@ class Story(RuleBasedStateMachine):
     @rule(data=st.data())
     def foreign_restore(self, data: st.DataObject) -> None:
         self._drew("foreign restore")
+        TALLY.fault("foreign restore")
         version = data.draw(st.sampled_from(sorted(self.known)))
         restore_to(self.spark, self.scores_table, version)
         self.belief, self.earlier = self.known[version], []
@@ -180,6 +184,7 @@ class Story(RuleBasedStateMachine):
     @rule()
     def lose_history(self) -> None:
         self._drew("lose history of the predictions")
+        TALLY.fault("lose history of the predictions")
         lose_history(self.spark, self.scores_table)
         self.known, self.earlier, self.forgot = {}, [], True
 
@@ -187,6 +192,7 @@ class Story(RuleBasedStateMachine):
     @rule()
     def vacuum(self) -> None:
         self._drew("vacuum")
+        TALLY.fault("vacuum")
         vacuum(self.spark, self.scores_table)
         self.known, self.earlier = {}, []
 
@@ -243,6 +249,7 @@ class Story(RuleBasedStateMachine):
         if kind == "score" and (self.forgot or not self._moved()):
             kind = "full"
         self._drew(f"crash {point}, {kind}")
+        TALLY.fault("crash", f"crash {point}")
         runs: dict[str, Callable[[], RunResult]] = {
             "score": self.life.score,
             "full": lambda: self.life.score(full=True),
@@ -274,6 +281,7 @@ class Story(RuleBasedStateMachine):
         if kind == "score" and (self.forgot or not self._moved()):
             kind = "full"
         self._drew(f"twin {rival}, {kind}")
+        TALLY.fault("twin")
         real, raced = commits.PredictionsLog.commit, list[bool]()
         mine = self.champion
 
@@ -339,21 +347,26 @@ class Story(RuleBasedStateMachine):
         self.known[newest_version(self.scores_table)] = self.belief
 
     def _count(self, result: RunResult) -> None:
-        for name, rows in result.counts.items():
-            DRAWN[f"{self.mode}: rows {name}"] += rows
+        TALLY.rows["read"] += result.counts["read"]
 
     def _check(self) -> None:
+        """The lake says what is believed, each row once."""
         if self.partial or not self._has_scores():
             return
-        scores = [(i, *score) for i, score in self.belief.scores.items()]
-        assert self.life.scores() == sorted(scores)
+        scored = [(f'{{"id":{i}}}', score) for i, *score in self.life.scores()]
+        believed = [(f'{{"id":{i}}}', list(score)) for i, score in self.belief.scores.items()]
         refused = [(f'{{"id":{i}}}', copies) for i, copies in self.belief.refused.items()]
-        assert self.life.refused() == sorted(refused)
+        TALLY.compare(0, _frozen(scored), _frozen(believed))
+        TALLY.compare(0, self.life.refused(), refused)
 
     def teardown(self) -> None:
         for version, belief in getattr(self, "known", {}).items():
             scores = [(i, *score) for i, score in belief.scores.items()]
             assert self.life.scores(version) == sorted(scores), f"version {version}"
+
+
+def _frozen(rows: list[tuple[str, list[Any]]]) -> list[tuple[str, tuple[Any, ...]]]:
+    return [(one, tuple(value)) for one, value in rows]
 
 
 def _crashing(point: str) -> Any:
@@ -401,3 +414,4 @@ def test_every_story_ends_as_the_oracle_says(
     )
     for what, times in sorted(DRAWN.items()):
         print(f"drawn {times:5d}  {what}")
+    TALLY.tell()
