@@ -151,6 +151,14 @@ class Quarantine:
             f"THEN UPDATE SET t.{PAYLOAD} = CAST(NULL AS string)"
         )
 
+    def payloads_due(self, older_than: datetime, keep: str | None) -> int:
+        """How many rows `purge_payloads` would change. Raises ForeignTable."""
+        properties = self._table.find_properties(self._spark)
+        if properties is None:
+            return 0
+        check_role(self._table, properties, _ROLE)
+        return int(self.rows().where(self._is_due(older_than, keep)).count())
+
     def purge_payloads(self, older_than: datetime, keep: str | None) -> int:
         """Empty the payload of rows refused before `older_than` (with a time zone).
 
@@ -159,20 +167,18 @@ class Quarantine:
         repeat changes none and writes nothing. The bytes leave storage with VACUUM. Raises
         ForeignTable and CommitConflict.
         """
-        properties = self._table.find_properties(self._spark)
-        if properties is None:
-            return 0
-        check_role(self._table, properties, _ROLE)
-        moment = older_than.astimezone(timezone.utc).replace(tzinfo=None)
-        left = "CAST(NULL AS string)" if keep is None else _only(keep)
-        full = (
-            f"{own_rows(self._workload)} AND _scored_at < timestamp'{moment} UTC' "
-            f"AND {PAYLOAD} IS NOT NULL AND NOT ({PAYLOAD} <=> {left})"
-        )
-        count = int(self.rows().where(full).count())
+        count = self.payloads_due(older_than, keep)
         if count:
-            self._change(f"UPDATE {self._table.sql_name} SET {PAYLOAD} = {left} WHERE {full}")  # noqa: S608
+            due = self._is_due(older_than, keep)
+            self._change(f"UPDATE {self._table.sql_name} SET {PAYLOAD} = {_left(keep)} WHERE {due}")  # noqa: S608
         return count
+
+    def _is_due(self, older_than: datetime, keep: str | None) -> str:
+        moment = older_than.astimezone(timezone.utc).replace(tzinfo=None)
+        return (
+            f"{own_rows(self._workload)} AND _scored_at < timestamp'{moment} UTC' "
+            f"AND {PAYLOAD} IS NOT NULL AND NOT ({PAYLOAD} <=> {_left(keep)})"
+        )
 
     def _change(self, statement: str) -> None:
         """Run a statement that changes rows; again when another writer came in between."""
@@ -210,6 +216,10 @@ def _refused_by(rows: DataFrame) -> Column:
     if COPY_OF not in rows.columns:
         return F.col(ATTEMPT_ID)
     return F.coalesce(F.col(COPY_OF), F.col(ATTEMPT_ID))
+
+
+def _left(keep: str | None) -> str:
+    return "CAST(NULL AS string)" if keep is None else _only(keep)
 
 
 def _only(column: str) -> str:

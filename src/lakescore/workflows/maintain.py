@@ -90,6 +90,7 @@ def plan_maintenance(
         if predictions is None:
             continue
         chores.append(_lost_attempts(spark, lake, workload))
+        chores.append(_old_payloads(spark, lake, workload))
         for name, role in (
             (predictions.table, "predictions"),
             (predictions.quarantine, "quarantine"),
@@ -174,6 +175,30 @@ def _lost_attempts(spark: SparkSession, lake: Lake, workload: Workload) -> Chore
         return Chore("attempts", where, "no refused rows of a run that lost its commit number")
     because = f"refused rows of {len(lost)} runs that lost their commit number, never in force"
     return Chore("attempts", where, because, remove)
+
+
+def _old_payloads(spark: SparkSession, lake: Lake, workload: Workload) -> Chore:
+    from lakescore.lake.quarantine import Quarantine
+
+    predictions = predictions_of(workload)
+    where, retention = (
+        f"{predictions.quarantine} ({workload.name})",
+        predictions.quarantine_retention,
+    )
+    if retention is None:
+        return Chore("payloads", where, "predictions.quarantine_retention is not declared")
+    quarantine = Quarantine(spark, lake.table(predictions.quarantine), workload.name)
+    older_than, keep = datetime.now(timezone.utc) - retention, predictions.backfill_by
+    due = quarantine.payloads_due(older_than, keep)
+    kept = f"refused more than {format_duration(retention)} ago"
+    if not due:
+        return Chore("payloads", where, f"no payload of a row {kept}")
+    return Chore(
+        "payloads",
+        where,
+        f"{due} payloads of rows {kept}",
+        lambda: quarantine.purge_payloads(older_than, keep),
+    )
 
 
 def _of_table(spark: SparkSession, table: Table, role: str) -> list[Chore]:
