@@ -49,6 +49,15 @@ class Command:
                 start_new_session=True,
             )
 
+    def __enter__(self) -> Command:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Whatever the test came to, none of its processes outlives it."""
+        for pid in self.alive():
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
     def wait_until(self, happened: Callable[[], bool], seconds: float = START_SECONDS) -> None:
         """Return the moment it did. Fails when the process ends before, or never gets there."""
         deadline = time.monotonic() + seconds

@@ -219,8 +219,8 @@ def test_the_time_zone_of_the_machine_does_not_move_a_day(spark, registered, tmp
         frame = spark.createDataFrame(rows, "id int, x double, text string")
         columns = ("id", "x", "to_date(text) AS day", "to_timestamp(text) AS at")
         frame.selectExpr(*columns).write.format("delta").save(project.life.source.path)
-        run = Command(root, ["score", NAME], {"TZ": zone})
-        assert run.ended(START_SECONDS) == 0, run.said()
+        with Command(root, ["score", NAME], {"TZ": zone}) as run:
+            assert run.ended(START_SECONDS) == 0, run.said()
         scores = project.life.lake.table("scores").read(spark)
         kept = scores.selectExpr("id", "prediction", "string(day)", "string(at)").collect()
         found[zone] = sorted(map(tuple, kept))

@@ -64,14 +64,13 @@ def _staging(project: Project) -> Path:
 
 def _score_and_kill(project: Project, cluster: Cluster, moment: Callable[[], bool]) -> dict:
     """The result of a run that lost an executor at the moment."""
-    run = Command(project.root, ["score", NAME, "--json"])
-    run.wait_until(moment)
-    victim = cluster.executors()[0]
-    os.kill(victim, signal.SIGKILL)
-    assert run.ended(START_SECONDS) == 0, run.said()
-    run.all_gone()
-    assert "Traceback" not in run.said()
-    return json.loads(run.output.read_text())
+    with Command(project.root, ["score", NAME, "--json"]) as run:
+        run.wait_until(moment)
+        os.kill(cluster.executors()[0], signal.SIGKILL)
+        assert run.ended(START_SECONDS) == 0, run.said()
+        run.all_gone()
+        assert "Traceback" not in run.said()
+        return json.loads(run.output.read_text())
 
 
 def _expect(project: Project, result: dict, tally: Tally) -> None:

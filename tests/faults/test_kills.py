@@ -67,20 +67,20 @@ def test_rerun_after_a_kill_leaves_each_row_once(
     argv, read = target.change(mode)
     after = project.oracle.state()
 
-    killed = Command(project.root, argv)
-    killed.wait_until(_moment(window, project))
-    killed.kill(victim)
-    tally.fault(f"mode {mode}", f"at {window}", f"victim {victim}")
-    if victim == "jvm":
-        assert killed.ended() == 1
-        assert "Java process" in killed.said()
-        assert "Traceback" not in killed.said()
-    if victim != "driver":
+    with Command(project.root, argv) as killed:
+        killed.wait_until(_moment(window, project))
+        killed.kill(victim)
+        tally.fault(f"mode {mode}", f"at {window}", f"victim {victim}")
+        if victim == "jvm":
+            assert killed.ended() == 1
+            assert "the Java process of the Spark session ended" in killed.said()
+            assert "Traceback" not in killed.said()
+        if victim != "driver":
+            killed.all_gone()
+            assert sorted(project.visible()) in (sorted(before), sorted(after))
+        # The JVM of a killed driver may still be at work: the rerun is its twin.
+        _run_again(project, argv, as_process=victim == "group")
         killed.all_gone()
-        assert sorted(project.visible()) in (sorted(before), sorted(after))
-    # The JVM of a killed driver may still be at work: the rerun is its twin.
-    _run_again(project, argv, as_process=victim == "group")
-    killed.all_gone()
     tally.compare(read, project.visible(), after)
     _nothing_is_left(project)
 
@@ -104,6 +104,6 @@ def _run_again(project: Project, argv: list[str], *, as_process: bool) -> None:
     if not as_process:
         assert main([*argv, "--conf", str(project.root / "conf")]) == 0
         return
-    again = Command(project.root, argv)
-    assert again.ended(START_SECONDS) == 0, again.said()
-    again.all_gone()
+    with Command(project.root, argv) as again:
+        assert again.ended(START_SECONDS) == 0, again.said()
+        again.all_gone()

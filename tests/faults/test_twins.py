@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 ROUNDS = int(os.environ.get("LAKESCORE_TWINS", "20"))
 #: So many of the rounds are two real processes; the others two sessions of one JVM.
-PROCESS_ROUNDS = min(2, ROUNDS)
+PROCESS_ROUNDS = int(os.environ.get("LAKESCORE_TWIN_PROCESSES", "2"))
 MODES = ("append", "upsert", "snapshot")
 
 
@@ -57,10 +57,10 @@ def test_of_two_identical_runs_one_commits(targets, tally: Tally, number: int) -
     argv, read = target.change(MODES[number % len(MODES)])
     versions = _commits(project.life)
     if number < PROCESS_ROUNDS:
-        twins = [Command(project.root, argv) for _ in range(2)]
-        assert [twin.ended(START_SECONDS) for twin in twins] == [0, 0], [t.said() for t in twins]
-        for twin in twins:
-            twin.all_gone()
+        with Command(project.root, argv) as one, Command(project.root, argv) as other:
+            for twin in (one, other):
+                assert twin.ended(START_SECONDS) == 0, twin.said()
+                twin.all_gone()
         tally.fault("two processes")
     else:
         at_once(*(lambda: _score(project.life, target) for _ in range(2)))
