@@ -87,18 +87,6 @@ def test_a_feed_that_delta_does_not_read_over_a_dropped_column_is_a_clear_stop(l
     assert upsert.score().counts["predicted"] == 2
 
 
-def test_a_widened_column_is_not_read_over_its_change(life) -> None:
-    one = life()
-    one.append((1, 1.0, day(1)))
-    rewrite(one, "id int, x int, day date", (1, 1, day(1)))
-    one.score(full=True)
-    one.sql("INSERT INTO {t} VALUES (2, 2, DATE'2024-01-01')")
-    one.sql("ALTER TABLE {t} SET TBLPROPERTIES (delta.enableTypeWidening = true)")
-    one.sql("ALTER TABLE {t} ALTER COLUMN x TYPE bigint")
-    with pytest.raises(TypeMismatch, match="'x' was int and is bigint"):
-        one.score()
-
-
 def test_snapshots_beside_rows_of_another_mode_are_refused(life) -> None:
     one = life()
     one.append((1, 1.0, day(1)))

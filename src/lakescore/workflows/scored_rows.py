@@ -39,9 +39,10 @@ def scored_rows(
     needed = [name for name in used or predictions.passthrough if name not in joined]
     masked = predictions.quarantine_mask
     in_use = None if used is None else [*source.key, *needed]
-    landed = _landed(spark, settings, plan, step, in_use)
     types = plan.model.package.training.get("source_types") if plan.model.package else None
-    check_schema(landed, source, [*needed, *masked], where=str(plan.pins.source), types=types)
+    pinned = plan.pins.source
+    check_schema(pinned.read(spark), source, [*needed, *masked], where=str(pinned), types=types)
+    landed = _landed(spark, settings, plan, step, in_use)
     scoped, read, out_of_scope = _scoped(landed, predictions.where)
     judged = with_reasons(scoped, source, in_use=in_use, masked=masked)
     return ScoredRows(
