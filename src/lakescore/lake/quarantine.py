@@ -8,6 +8,7 @@ predictions takes back, it takes back here too.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
@@ -16,6 +17,7 @@ from lakescore.config.base import quoted
 from lakescore.lake.creation import check_role, create_table, with_columns
 from lakescore.lake.history import metadata_json
 from lakescore.lake.lineage import CommitPlan, newest_lineage, with_lineage
+from lakescore.lake.writes import past_races
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -73,10 +75,13 @@ class Quarantine:
         fields = {"kind": _ROLE, "attempt_id": attempt_id, "run_id": plan.run_id}
         writer = rows.write.format("delta").mode("append")
         writer = writer.option("userMetadata", metadata_json(fields))
-        if self._table.path is not None:
-            writer.save(self._table.path)
-        else:
-            writer.saveAsTable(str(self._table.identifier))
+        # A row to close is read from the table itself, so that a twin's append conflicts; what
+        # the twin wrote changes nothing here: if it counts, this attempt will not.
+        path, identifier = self._table.path, str(self._table.identifier)
+        save = (
+            partial(writer.saveAsTable, identifier) if path is None else partial(writer.save, path)
+        )
+        past_races(save, self._table)
 
     def attempts(self, since_seq: int) -> dict[str, int]:
         """Attempts under a commit number of at least `since_seq`: attempt id -> number."""
@@ -99,7 +104,8 @@ class Quarantine:
             return
         listed = ", ".join(f"'{attempt}'" for attempt in attempts)
         name = self._table.sql_name
-        self._spark.sql(f"DELETE FROM {name} WHERE {ATTEMPT_ID} IN ({listed})").collect()  # noqa: S608
+        statement = f"DELETE FROM {name} WHERE {ATTEMPT_ID} IN ({listed})"  # noqa: S608
+        past_races(lambda: self._spark.sql(statement).collect(), self._table)
 
     def _prepare(self, rows: DataFrame) -> None:
         properties = self._table.find_properties(self._spark)
