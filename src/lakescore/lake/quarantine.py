@@ -9,19 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
 from lakescore.config.base import quoted
 from lakescore.config.predictions import AS_OF
-from lakescore.errors import CommitConflict
 from lakescore.lake.contract import CONTENT_HASH, CONTRACT_COLUMNS, DELETED, PAYLOAD, REASONS
 from lakescore.lake.creation import check_role, create_table, with_columns
 from lakescore.lake.history import metadata_json
 from lakescore.lake.lineage import CommitPlan, newest_lineage, with_lineage
 from lakescore.lake.schemas import string_literal
-from lakescore.lake.writes import lost_a_race, own_rows
+from lakescore.lake.writes import own_rows, past_races
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -34,7 +34,6 @@ ROW_ID, CLOSES = "_row_id", "_closes"
 #: Of a refused row that is a copy: the attempt that refused it first.
 COPY_OF = "_copy_of_attempt"
 _ROLE = "quarantine"
-_TRIES = 3
 
 
 class Quarantine:
@@ -86,10 +85,13 @@ class Quarantine:
         fields = {"kind": _ROLE, "attempt_id": attempt_id, "run_id": plan.run_id}
         writer = rows.write.format("delta").mode("append")
         writer = writer.option("userMetadata", metadata_json(fields))
-        if self._table.path is not None:
-            writer.save(self._table.path)
-        else:
-            writer.saveAsTable(str(self._table.identifier))
+        # A row to close is read from the table itself, so that a twin's append conflicts; what
+        # the twin wrote changes nothing here: if it counts, this attempt will not.
+        path, identifier = self._table.path, str(self._table.identifier)
+        save = (
+            partial(writer.saveAsTable, identifier) if path is None else partial(writer.save, path)
+        )
+        past_races(save, self._table)
 
     def undo(self, attempt: str, in_force: DataFrame, plan: CommitPlan, attempt_id: str) -> None:
         """Write, as `attempt_id`, what takes an attempt that is `in_force` back.
@@ -182,19 +184,7 @@ class Quarantine:
 
     def _change(self, statement: str) -> None:
         """Run a statement that changes rows; again when another writer came in between."""
-        for _ in range(_TRIES):
-            try:
-                self._spark.sql(statement).collect()
-            except Exception as error:
-                if not lost_a_race(error):
-                    raise
-            else:
-                return
-        raise CommitConflict(
-            f"other writers changed the quarantine {_TRIES} times in a row",
-            where=self._table.name,
-            hint="run again when they have finished",
-        )
+        past_races(lambda: self._spark.sql(statement).collect(), self._table)
 
     def _prepare(self, rows: DataFrame) -> None:
         properties = self._table.find_properties(self._spark)

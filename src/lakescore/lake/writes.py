@@ -102,7 +102,27 @@ def write_once(
         outcome = _outcome(spark, table, fields, failure)
         if outcome is not None:
             return outcome
-    raise CommitConflict(
+    raise _conflict(table)
+
+
+def past_races(write: Callable[[], object], table: Table) -> None:
+    """Make a write that another may make fail and that is right to repeat as it is.
+
+    Raises CommitConflict when other writers kept changing the table.
+    """
+    for _ in range(_TRIES):
+        try:
+            write()
+        except Exception as error:
+            if not lost_a_race(error):
+                raise
+        else:
+            return
+    raise _conflict(table)
+
+
+def _conflict(table: Table) -> CommitConflict:
+    return CommitConflict(
         f"other writers changed the table {_TRIES} times while this run committed",
         where=table.name,
         hint="nothing was written; run again",
