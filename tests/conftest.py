@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 #: Tests run each piece of code a few times: compiling it lightly takes less than half the time.
 QUICK_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+#: For a handful of rows generating and compiling code takes longer than interpreting a plan does.
+INTERPRETED = {
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+}
 
 
 # How long an example takes says something about the machine, not about the code.
@@ -44,6 +49,7 @@ def settings_under(root: Path) -> Settings:
             driver_memory="1g",
             shuffle_partitions=2,
             delta_snapshot_partitions=2,
+            conf=INTERPRETED,
         ),
         runs=str(root / "lake" / "_lakescore" / "runs"),
         staging=str(root / "lake" / "_lakescore" / "staging"),
