@@ -40,7 +40,8 @@ test-compat: ## The small suite on Spark 3.3, Delta 2.3, pandas 1.5 and Python 3
 	[ $$code -eq 0 ] && $(COMPAT)/bin/python -m pytest tests/compat
 
 test-faults: setup ## Random stories, real kills, twins, a failing environment (LAKESCORE_STORIES, _STEPS, _KILLS)
-	@$(BIN)/python -m pytest -s tests/faults
+	@LAKESCORE_STORIES=$${LAKESCORE_STORIES:-8} LAKESCORE_STEPS=$${LAKESCORE_STEPS:-40} \
+	$(BIN)/python -m pytest -s tests/faults
 
 test-mutations: setup ## Each rule of the commit protocol left out once: a test must fail every time
 	@$(BIN)/python -m tests.faults.mutations

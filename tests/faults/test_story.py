@@ -13,6 +13,8 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -41,8 +43,8 @@ from tests.linear import Life, day, register_versions, workload
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
-STORIES = int(os.environ.get("LAKESCORE_STORIES", "2"))
-STEPS = int(os.environ.get("LAKESCORE_STEPS", "14"))
+STORIES = int(os.environ.get("LAKESCORE_STORIES", "1"))
+STEPS = int(os.environ.get("LAKESCORE_STEPS", "8"))
 #: What was drawn, and what became of the rows, over all stories of this process.
 DRAWN: Counter[str] = Counter()
 TALLY = Tally("stories")
@@ -57,8 +59,17 @@ class Crash(Exception):
     """The process ends here."""
 
 
-class Story(RuleBasedStateMachine):
-    """One source and one workload that follows it, by append or upsert.
+@dataclass(frozen=True)
+class Day:
+    """What one day of a snapshot was scored from, and what came of it."""
+
+    version: int
+    model: str
+    judged: Belief
+
+
+class LakeStory(RuleBasedStateMachine):
+    """One source, one workload over it, and what others do to both.
 
     `belief` is what the lake must say. `earlier` are the beliefs to which commits can be taken
     back; `known` maps versions of the predictions table to what they say.
@@ -69,25 +80,17 @@ class Story(RuleBasedStateMachine):
     scratch: Path
     mode: str
 
-    @initialize(
-        feed=st.booleans(),
-        rescore=st.sampled_from(["new", "all"]),
-        chunk=st.sampled_from([None, None, 3]),
-    )
-    def begin(self, feed: bool, rescore: str, chunk: int | None) -> None:
+    def start(self, options: dict[str, Any], belief: Any, *, feed: bool) -> None:
         root = self.scratch / f"story-{len(list(self.scratch.iterdir()))}"
         root.mkdir()
         shutil.copyfile(self.registered / "mlflow.db", root / "mlflow.db")
-        options: dict[str, Any] = {"mode": self.mode, "backfill_by": "day", "rescore": rescore}
-        if chunk and (feed or self.mode == "append"):
-            options["max_rows_per_commit"] = chunk
-        self.chunked, self.rescore = "max_rows_per_commit" in options, rescore
-        self.life = Life(self.spark, settings_under(root), workload(options), feed)
+        settings, options = settings_under(root), {"mode": self.mode, **options}
+        self.life = Life(self.spark, settings, workload(options), feed)
         self.scores_table = self.life.lake.table("scores")
         self.champion, self.source = "1", SourceHistory()
-        self.belief, self.earlier = Belief(), list[Belief]()
-        self.known: dict[int, Belief] = {}
-        self.partial = self.forgot = self.source_forgot = False
+        self.belief, self.earlier = belief, list[Any]()
+        self.known: dict[int, Any] = {}
+        self.partial = self.forgot = False
         self.append([(1.0, 1, 1), (-1.0, 2, 1)])
 
     # --- what happens to the source ------------------------------------------------------------
@@ -101,7 +104,7 @@ class Story(RuleBasedStateMachine):
         self.life.append(*copies)
         self._source_moved(new)
 
-    @precondition(lambda self: self.mode == "upsert" and self.source.rows)
+    @precondition(lambda self: self.mode != "append" and self.source.rows)
     @rule(data=st.data(), x=st.sampled_from([-1.0, 2.0, 4.0]))
     def update(self, data: st.DataObject, x: float) -> None:
         self._drew("update")
@@ -111,7 +114,7 @@ class Story(RuleBasedStateMachine):
         self.life.sql(f"UPDATE {{t}} SET x = {x} WHERE id = {one}")
         self._source_moved([one])
 
-    @precondition(lambda self: self.mode == "upsert" and self.source.rows)
+    @precondition(lambda self: self.mode != "append" and self.source.rows)
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
         self._drew("delete")
@@ -120,7 +123,7 @@ class Story(RuleBasedStateMachine):
         self.life.sql(f"DELETE FROM {{t}} WHERE id = {one}")
         self._source_moved()
 
-    @precondition(lambda self: self.mode == "upsert")
+    @precondition(lambda self: self.mode != "append")
     @rule(x=st.sampled_from([-3.0, 6.0]))
     def overwrite(self, x: float) -> None:
         """Half of the rows stay as they are, the others go, and one comes."""
@@ -144,23 +147,6 @@ class Story(RuleBasedStateMachine):
         self._source_moved()
         if self._has_scores():
             optimize(self.spark, self.scores_table)
-
-    @precondition(lambda self: self.belief.reached >= 0 and not self.chunked)
-    @rule()
-    def lose_source_history(self) -> None:
-        """What was not scored by then can no longer be told from what was."""
-        self._drew("lose history of the source")
-        TALLY.fault("lose history of the source")
-        behind = self.belief.reached < self._version()
-        lose_history(self.spark, self.life.source)
-        self._source_moved()
-        if behind:
-            with pytest.raises((SourceChanged, VersionUnreadable)):
-                self.life.score()
-            self._check()
-            self.full()
-        else:
-            self.score()
 
     @rule(version=st.sampled_from(["1", "2", "3"]))
     def promote(self, version: str) -> None:
@@ -195,6 +181,94 @@ class Story(RuleBasedStateMachine):
         TALLY.fault("vacuum")
         vacuum(self.spark, self.scores_table)
         self.known, self.earlier = {}, []
+
+    @precondition(lambda self: self.earlier and not self.partial and not self.forgot)
+    @rule()
+    def take_back(self) -> None:
+        self._drew("restore")
+        assert restore(self.spark, self.life.settings, self.life.workload).status is Status.DONE
+        self.belief = self.earlier.pop()
+        self._remember()
+        self._check()
+
+    # --- what is believed ---------------------------------------------------------------------
+
+    def _drew(self, what: str) -> None:
+        DRAWN[f"{self.mode}: {what}"] += 1
+
+    def _version(self) -> int:
+        return newest_version(self.life.source)
+
+    def _source_moved(self, written: Any = ()) -> None:
+        self.source.commit(self._version(), written)
+
+    def _has_scores(self) -> bool:
+        return newest_version(self.scores_table) >= 0
+
+    def _became(self, belief: Belief, *, known: bool = True) -> None:
+        """A run ended with this. `known`: it was one commit over a known state."""
+        self.earlier = [*self.earlier, self.belief] if known else []
+        self.belief, self.partial, self.forgot = belief, False, False
+        self._remember()
+
+    def _remember(self) -> None:
+        self.known[newest_version(self.scores_table)] = self.belief
+
+    def _count(self, result: RunResult) -> None:
+        TALLY.rows["read"] += result.counts["read"]
+
+    def _check(self) -> None:
+        """The lake says what is believed, each row once."""
+        raise NotImplementedError
+
+    def _scores(self, belief: Any) -> list[tuple[Any, ...]]:
+        """What the predictions say by a belief, sorted."""
+        raise NotImplementedError
+
+    def _found(self, version: int | None = None) -> list[tuple[Any, ...]]:
+        """What the predictions say."""
+        raise NotImplementedError
+
+    def teardown(self) -> None:
+        for version, belief in getattr(self, "known", {}).items():
+            assert self._found(version) == self._scores(belief), f"version {version}"
+
+
+class Following(LakeStory):
+    """A workload that follows its source, by append or upsert."""
+
+    belief: Belief
+
+    @initialize(
+        feed=st.booleans(),
+        rescore=st.sampled_from(["new", "all"]),
+        chunk=st.sampled_from([None, None, 3]),
+    )
+    def begin(self, feed: bool, rescore: str, chunk: int | None) -> None:
+        options: dict[str, Any] = {"backfill_by": "day", "rescore": rescore}
+        if chunk and (feed or self.mode == "append"):
+            options["max_rows_per_commit"] = chunk
+        self.chunked, self.rescore = "max_rows_per_commit" in options, rescore
+        self.start(options, Belief(), feed=feed)
+
+    @precondition(lambda self: self.belief.reached >= 0 and not self.chunked)
+    @rule()
+    def lose_source_history(self) -> None:
+        """What was not scored by then can no longer be told from what was."""
+        self._drew("lose history of the source")
+        TALLY.fault("lose history of the source")
+        behind = self.belief.reached < self._version()
+        lose_history(self.spark, self.life.source)
+        self._source_moved()
+        # Taken back to before that, the workload would have to start over.
+        self.known, self.earlier = {}, []
+        if behind:
+            with pytest.raises((SourceChanged, VersionUnreadable)):
+                self.life.score()
+            self._check()
+            self.full()
+        else:
+            self.score()
 
     # --- runs ------------------------------------------------------------------------------------
 
@@ -231,15 +305,6 @@ class Story(RuleBasedStateMachine):
         if self._moved() or self.forgot or self.partial:
             self._became(self._new(), known=False)
         self._became(self.belief.backfilled(self.source, self.champion, first, last))
-        self._check()
-
-    @precondition(lambda self: self.earlier and not self.partial and not self.forgot)
-    @rule()
-    def take_back(self) -> None:
-        self._drew("restore")
-        assert restore(self.spark, self.life.settings, self.life.workload).status is Status.DONE
-        self.belief = self.earlier.pop()
-        self._remember()
         self._check()
 
     @rule(point=st.sampled_from(CRASHES), kind=st.sampled_from(["score", "full", "backfill"]))
@@ -311,20 +376,6 @@ class Story(RuleBasedStateMachine):
         self.life.score(full=rival == "full")
         self._became(self._full() if rival == "full" else self._new(), known=False)
 
-    # --- the oracle ----------------------------------------------------------------------------
-
-    def _drew(self, what: str) -> None:
-        DRAWN[f"{self.mode}: {what}"] += 1
-
-    def _version(self) -> int:
-        return newest_version(self.life.source)
-
-    def _source_moved(self, written: Any = ()) -> None:
-        self.source.commit(self._version(), written)
-
-    def _has_scores(self) -> bool:
-        return newest_version(self.scores_table) >= 0
-
     def _moved(self) -> bool:
         """Whether a plain run has something to do."""
         restates = self.rescore == "all" and self.belief.stands_under not in (None, self.champion)
@@ -338,36 +389,117 @@ class Story(RuleBasedStateMachine):
     def _full(self) -> Belief:
         return self.belief.everything(self.source, self._version(), self.champion)
 
-    def _became(self, belief: Belief, *, known: bool = True) -> None:
-        """A run ended with this. `known`: it was one commit over a known state."""
-        self.earlier = [*self.earlier, self.belief] if known else []
-        self.belief, self.partial, self.forgot = belief, False, False
-        self._remember()
-
-    def _remember(self) -> None:
-        self.known[newest_version(self.scores_table)] = self.belief
-
-    def _count(self, result: RunResult) -> None:
-        TALLY.rows["read"] += result.counts["read"]
-
     def _check(self) -> None:
-        """The lake says what is believed, each row once."""
         if self.partial or not self._has_scores():
             return
-        scored = [(f'{{"id":{i}}}', score) for i, *score in self.life.scores()]
-        believed = [(f'{{"id":{i}}}', list(score)) for i, score in self.belief.scores.items()]
+        _compare(self._found(), self._scores(self.belief))
         refused = [(f'{{"id":{i}}}', copies) for i, copies in self.belief.refused.items()]
-        TALLY.compare(0, _frozen(scored), _frozen(believed))
         TALLY.compare(0, self.life.refused(), refused)
 
-    def teardown(self) -> None:
-        for version, belief in getattr(self, "known", {}).items():
-            scores = [(i, *score) for i, score in belief.scores.items()]
-            assert self.life.scores(version) == sorted(scores), f"version {version}"
+    def _scores(self, belief: Belief) -> list[tuple[Any, ...]]:
+        return sorted((i, *score) for i, score in belief.scores.items())
+
+    def _found(self, version: int | None = None) -> list[tuple[Any, ...]]:
+        return self.life.scores(version)
 
 
-def _frozen(rows: list[tuple[str, list[Any]]]) -> list[tuple[str, tuple[Any, ...]]]:
-    return [(one, tuple(value)) for one, value in rows]
+class Days(LakeStory):
+    """A workload that scores its whole source, a day at a time."""
+
+    belief: dict[int, Day]
+
+    @initialize()
+    def begin(self) -> None:
+        self.start({}, {}, feed=False)
+
+    @rule(number=st.integers(1, 3))
+    def score(self, number: int) -> None:
+        self._drew("score")
+        result = self.life.score(as_of=day(number))
+        done = result.status is Status.DONE
+        if not self.forgot:
+            assert done == self._moved(number)
+        if done:
+            self._count(result)
+            self._became(self._scored(number))
+        self._check()
+
+    @rule(point=st.sampled_from(CRASHES), number=st.integers(1, 3))
+    def crash(self, point: str, number: int) -> None:
+        if not self._moved(number):
+            self.promote("2" if self.champion == "1" else "1")
+        self._drew(f"crash {point}, score")
+        TALLY.fault("crash", f"crash {point}")
+        with _crashing(point), pytest.raises(Crash):
+            self.life.score(as_of=day(number))
+        if point == "after the commit":
+            self._became(self._scored(number))
+        self._check()
+
+    @rule(number=st.integers(1, 3), other=st.integers(1, 3))
+    def twin(self, number: int, other: int) -> None:
+        """Another run, of this or another day, commits between this run's plan and its commit."""
+        if not self._moved(number):
+            self.promote("2" if self.champion == "1" else "1")
+        self._drew("twin")
+        TALLY.fault("twin")
+        real, raced = commits.PredictionsLog.commit, list[bool]()
+
+        def commit(log: Any, staged: Any, plan: Any) -> Any:
+            if not raced:
+                raced.append(True)
+                self.life.score(as_of=day(other))
+                self._became(self._scored(other), known=False)
+            return real(log, staged, plan)
+
+        with mock.patch.object(commits.PredictionsLog, "commit", commit):
+            result = self.life.score(as_of=day(number))
+        assert result.status is (Status.ALREADY_DONE if number == other else Status.DONE)
+        self._became(self._scored(number), known=False)
+        self._check()
+
+    def _moved(self, number: int) -> bool:
+        at = self.belief.get(number)
+        return at is None or (at.version, at.model) != (self._version(), self.champion)
+
+    def _scored(self, number: int) -> dict[int, Day]:
+        judged = Belief().judged(self.source.rows, self.champion)
+        return {**self.belief, number: Day(self._version(), self.champion, judged)}
+
+    def _became(self, belief: Any, *, known: bool = True) -> None:
+        forgot = self.forgot
+        super()._became(belief, known=known)
+        self.forgot = forgot  # each day has its own progress
+
+    def _check(self) -> None:
+        if not self._has_scores():
+            return
+        _compare(self._found(), self._scores(self.belief))
+        refused = [
+            (f'{{"id":{i}}}', copies)
+            for at in self.belief.values()
+            for i, copies in at.judged.refused.items()
+        ]
+        TALLY.compare(0, self.life.refused(), refused)
+
+    def _scores(self, belief: dict[int, Day]) -> list[tuple[Any, ...]]:
+        return sorted(
+            (day(number), i, score)
+            for number, at in belief.items()
+            for i, (score, _) in at.judged.scores.items()
+        )
+
+    def _found(self, version: int | None = None) -> list[tuple[Any, ...]]:
+        return self.life.by_day(version)
+
+
+def _compare(found: list[tuple[Any, ...]], believed: list[tuple[Any, ...]]) -> None:
+    TALLY.compare(0, _by_key(found), _by_key(believed))
+
+
+def _by_key(rows: list[tuple[Any, ...]]) -> list[tuple[Any, Any]]:
+    """Rows end with the score (and the model's version) after the key."""
+    return [(row[:-1] if isinstance(row[0], date) else row[:1], row[-2:]) for row in rows]
 
 
 def _crashing(point: str) -> Any:
@@ -396,11 +528,11 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("mode", ["append", "upsert"])
+@pytest.mark.parametrize("mode", ["append", "upsert", "snapshot"])
 def test_every_story_ends_as_the_oracle_says(
     spark, registered: Path, tmp_path: Path, mode: str
 ) -> None:
-    story = type("Story", (Story,), {})
+    story = type("Story", (Days if mode == "snapshot" else Following,), {})
     story.spark, story.registered, story.scratch, story.mode = spark, registered, tmp_path, mode
     run_state_machine_as_test(
         story,
