@@ -19,24 +19,15 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from lakescore.config.base import quoted
-from lakescore.config.predictions import AS_OF, WITHDRAWN
+from lakescore.config.predictions import WITHDRAWN
 from lakescore.errors import CommitConflict, UsageError, VersionUnreadable
 from lakescore.lake.adoption import adoption_of
 from lakescore.lake.chain import ANCHOR, WITHDRAWS, Chain, Progress
-from lakescore.lake.contract import (
-    CONTENT_HASH,
-    CONTRACT_COLUMNS,
-    COPIES,
-    DELETED,
-    KEY,
-    PAYLOAD,
-    REASONS,
-    ROW_HASH,
-)
 from lakescore.lake.creation import check_role, create_table, with_columns
 from lakescore.lake.history import recent_commits
+from lakescore.lake.judgement import Judgement, judgement
 from lakescore.lake.lineage import CommitPlan, newest_lineage, with_lineage
-from lakescore.lake.quarantine import ROW_ID, Quarantine
+from lakescore.lake.quarantine import Quarantine
 from lakescore.lake.schemas import check_names_are_plain, string_literal
 from lakescore.lake.staging import ACTION
 from lakescore.lake.withdrawal import last_scoring, withdrawal
@@ -56,14 +47,6 @@ log = logging.getLogger("lakescore")
 _ROLE = "predictions"
 #: How much history is read at first, and at most, to find a workload's last commit.
 _WINDOWS = (32, 1024, 1_000_000)
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """What an attempt wrote to the quarantine, and how many payloads its commit takes away."""
-
-    written: bool
-    purges: int = 0
 
 
 @dataclass(frozen=True)
@@ -308,32 +291,12 @@ class PredictionsLog:
     def _adoption(self) -> Adoption | None:
         return adoption_of(self._table.find_properties(self._spark) or {}, self._workload)
 
-    def _judge(self, staged: Staged, plan: CommitPlan, attempt_id: str) -> _Judged:
+    def _judge(self, staged: Staged, plan: CommitPlan, attempt_id: str) -> Judgement:
         """Write the refused rows, and close those in force that were judged anew."""
-        refused, closed, purges = staged.quarantined(self._spark), None, 0
-        if plan.only_mended:
-            refused = refused.where(F.lit(False))
-        if (plan.merge_by or plan.closes or plan.only_mended) and self._quarantine.exists():
-            in_force = self.quarantined()
-            closed, deleted = self._closed(staged, plan, in_force), None
-            if plan.merge_by and staged.counts.deleted:
-                gone = self._gone(staged, plan, in_force)
-                closed = closed.unionByName(gone.select(F.explode("rows").alias(ROW_ID)))
-                left = gone.where(F.col(COPIES) > 0)
-                refused = refused.unionByName(left.select(*CONTRACT_COLUMNS))
-                deleted = self._deleted(staged, plan, gone)
-            elif plan.mode == "full" and plan.workload_mode == "upsert":
-                deleted = self._lost(staged, plan)
-            closed = closed.withColumn(REASONS, F.lit(None).cast("array<string>"))
-            if deleted is not None:
-                purges = deleted.count()
-                closed = closed.join(deleted, ROW_ID, "left_anti").unionByName(
-                    deleted.withColumn(REASONS, F.array(F.lit(DELETED)))
-                )
-        if not staged.counts.quarantined and (closed is None or closed.limit(1).count() == 0):
-            return _Judged(written=False)
-        self._quarantine.append(refused, plan, attempt_id, closed)
-        return _Judged(written=True, purges=purges)
+        judged = judgement(self._spark, staged, plan, self._quarantine, self.quarantined)
+        if judged.written:
+            self._quarantine.append(judged.refused, plan, attempt_id, judged.closed)
+        return judged
 
     def _purge(self, attempt_id: str) -> None:
         """Take the payloads of deleted rows away; the next roll forward does what fails here."""
@@ -342,56 +305,6 @@ class PredictionsLog:
         except Exception as error:
             cause = str(error).split("\n", 1)[0]
             log.warning("payloads of deleted rows stay until the next run: %s", cause)
-
-    def _deleted(self, staged: Staged, plan: CommitPlan, gone: DataFrame) -> DataFrame:
-        """The `_row_id` of whatever was ever refused of the rows that the source deleted."""
-        rows = self._readable()
-        by_key = rows.join(staged.keys_deleted(self._spark, plan.merge_by), KEY, "left_semi")
-        lost = gone.where(F.col(COPIES) <= 0).select("hash")
-        by_content = rows.join(lost, "hash", "left_semi")
-        return by_key.select(ROW_ID).unionByName(by_content.select(ROW_ID)).distinct()
-
-    def _lost(self, staged: Staged, plan: CommitPlan) -> DataFrame:
-        """The `_row_id` of whatever was ever refused and is not among all the rows staged."""
-        refused = staged.quarantined(self._spark)
-        either = refused.select(F.explode(F.array(CONTENT_HASH, ROW_HASH)).alias("hash"))
-        keys = staged.keys(self._spark, plan.key)
-        rows = self._readable().join(keys, KEY, "left_anti")
-        return rows.join(either, "hash", "left_anti").select(ROW_ID)
-
-    def _readable(self) -> DataFrame:
-        """Refused rows, in force or not, that have a payload; with the `hash` that tells them."""
-        return _with_hash(self._quarantine.rows().where(F.col(PAYLOAD).isNotNull()))
-
-    def _gone(self, staged: Staged, plan: CommitPlan, in_force: DataFrame) -> DataFrame:
-        """Refused rows without a key of which copies were deleted: the `rows` that stood for
-        them, their `hash`, and CONTRACT_COLUMNS with the copies that are left.
-        """
-        gone = staged.gone_without_key(self._spark, plan.merge_by)
-        kept = (REASONS, ROW_HASH, CONTENT_HASH, KEY, PAYLOAD)
-        stood = (
-            _with_hash(in_force)
-            .groupBy("hash")
-            .agg(
-                F.collect_list(ROW_ID).alias("rows"),
-                F.sum(COPIES).alias("stood"),
-                *(F.first(name).alias(name) for name in kept),
-            )
-        )
-        left = (F.col("stood") - F.col("gone")).alias(COPIES)
-        return stood.join(gone, "hash").select("rows", "hash", left, *kept)
-
-    def _closed(self, staged: Staged, plan: CommitPlan, in_force: DataFrame) -> DataFrame:
-        """The rows of `in_force` whose source rows this commit judged anew: their `_row_id`."""
-        if plan.only_mended:
-            mended = staged.keys_predicted(self._spark, plan.key)
-            return in_force.join(mended, KEY, "left_semi").select(ROW_ID)
-        if plan.as_of is not None and AS_OF not in in_force.columns:
-            return in_force.where(F.lit(False)).select(ROW_ID)
-        if plan.closes:
-            return in_force.where(F.expr(plan.closes)).select(ROW_ID)
-        keys = staged.keys(self._spark, plan.merge_by)
-        return in_force.join(keys, KEY, "left_semi").select(ROW_ID)
 
     def _exists(self) -> bool:
         return bool(self._properties())
@@ -514,11 +427,6 @@ class PredictionsLog:
         if not created and self._exists():
             with_columns(self._spark, self._table, schema)
         return {}
-
-
-def _with_hash(refused: DataFrame) -> DataFrame:
-    """Refused rows with the `hash` that tells their content; tables of before have one only."""
-    return refused.withColumn("hash", F.coalesce(CONTENT_HASH, ROW_HASH))
 
 
 def _moved(known: Progress, lineage: Mapping[str, Any]) -> Progress:
