@@ -88,6 +88,22 @@ def test_an_upsert_is_taken_back_to_what_it_replaced_deleted_and_closed(life) ->
     assert (one.scores(), one.refused()) == (after, refused_after)
 
 
+def test_a_refused_row_that_was_closed_before_stays_closed(life) -> None:
+    """Mended, then deleted: the deletion closes whatever was ever refused under the key."""
+    one = life("upsert")
+    one.append((1, -1.0, day(1)), (2, 2.0, day(1)))
+    one.score()
+    one.sql("UPDATE {t} SET x = 1 WHERE id = 1")
+    one.score()
+    before = one.scores()
+    one.sql("DELETE FROM {t} WHERE id = 1")
+    one.score()
+    taken_back(one)
+    assert (one.scores(), one.refused()) == (before, [])
+    with pytest.raises(UsageError, match="commit 1 is in force, but 2 came after it"):
+        taken_back(one, commit_seq=1)
+
+
 def test_a_full_rescore_and_a_backfill_are_taken_back(life) -> None:
     one = life("append", backfill_by="day")
     one.append((1, 1.0, day(1)), (2, 2.0, day(2)), (3, -3.0, day(2)))

@@ -160,3 +160,30 @@ def test_metadata_of_a_newer_format_is_refused_and_not_taken_for_no_progress(wri
 def test_a_day_without_a_commit_still_tells_in_which_mode_the_rows_were_made():
     progress = Chain.of([told(FORMAT_1)], APP).progress(date(2024, 1, 31))
     assert progress == Progress(commit_seq=7, mode="append")
+
+
+def withdrawal(version: int, seq: int, attempt: str, withdraws: str):
+    found = commit(version, seq, attempt)
+    return TableCommit(version, 0, "WRITE", metadata={**found.metadata, "withdraws": withdraws})
+
+
+def test_a_withdrawn_commit_is_out_of_force_until_a_restore_brings_it_back():
+    commits = [withdrawal(3, 3, "w", "b"), commit(2, 2, "b"), commit(1, 1, "a"), CREATED]
+    chain = Chain.of(commits, APP)
+    assert [c.metadata["attempt_id"] for c in chain.in_force] == ["w", "a"]
+    assert not chain.is_undone
+    restored = Chain.of([restore(4, to=2), *commits], APP)
+    assert [c.metadata["attempt_id"] for c in restored.in_force] == ["b", "a"]
+    assert restored.is_undone
+
+
+def test_what_stood_before_a_commit_is_not_told_by_a_cleaned_history():
+    newest = commit(9, 4, "d", source=9)
+    assert not Chain.of([newest], APP).tells_before(newest)
+    assert Chain.of([newest, commit(8, 3, "c", source=8)], APP).tells_before(newest)
+    assert Chain.of([newest, CREATED], APP).tells_before(newest)
+
+
+def test_a_first_part_that_was_never_committed_is_no_unfinished_catch_up():
+    assert Chain.of([CREATED], APP).tells_part
+    assert not Chain.of([TableCommit(9, 0, "OPTIMIZE")], APP).tells_part

@@ -13,6 +13,8 @@ from lakescore.lake.history import TableCommit, refuse_newer, standing
 WITHDRAWS = "withdraws"
 #: The `kind` of a commit without rows, made where the history no longer told any other.
 ANCHOR = "anchor"
+#: In an anchor's metadata: a catch-up was unfinished, and how far it came is no longer known.
+PART_LOST = "part_lost"
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,13 @@ class Chain:
 
     @property
     def tells_part(self) -> bool:
-        """Whether it shows how far a catch-up came: an anchor repeats only what rows tell."""
-        return bool(self.in_force) and self.in_force[0].metadata.get("kind") != ANCHOR
+        """Whether it shows how far a catch-up came, or that none was begun.
+
+        An anchor that had to go by rows alone says that it does not know.
+        """
+        if not self.in_force:
+            return self.complete
+        return not self.in_force[0].metadata.get(PART_LOST, False)
 
     @property
     def highest_seq(self) -> int:
@@ -113,6 +120,16 @@ class Chain:
                 return progress_of(commit.metadata, self.highest_seq)
         mode = self.in_force[0].metadata.get("workload_mode") if self.in_force else None
         return Progress(commit_seq=self.highest_seq, mode=mode)
+
+    @property
+    def is_undone(self) -> bool:
+        """Whether a RESTORE took the newest of its commits back, and none was made since."""
+        return bool(self.own) and self.own[0] not in self.in_force
+
+    def tells_before(self, commit: TableCommit) -> bool:
+        """Whether it shows what progress was without `commit`, or that there was none."""
+        older = any(one.version < commit.version for one in self.in_force)
+        return older or self.complete or commit.metadata["commit_seq"] == 1
 
     def progress_before(self, commit: TableCommit) -> Progress:
         """What progress was without `commit`, one of those in force."""

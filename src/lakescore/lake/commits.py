@@ -22,7 +22,7 @@ from lakescore.config.base import quoted
 from lakescore.config.predictions import WITHDRAWN
 from lakescore.errors import CommitConflict, UsageError, VersionUnreadable
 from lakescore.lake.adoption import adoption_of
-from lakescore.lake.chain import ANCHOR, WITHDRAWS, Chain, Progress
+from lakescore.lake.chain import ANCHOR, PART_LOST, WITHDRAWS, Chain, Progress
 from lakescore.lake.creation import check_role, create_table, with_columns
 from lakescore.lake.history import recent_commits
 from lakescore.lake.judgement import Judgement, judgement
@@ -31,7 +31,15 @@ from lakescore.lake.quarantine import Quarantine
 from lakescore.lake.schemas import check_names_are_plain, string_literal
 from lakescore.lake.staging import ACTION
 from lakescore.lake.withdrawal import last_scoring, withdrawal
-from lakescore.lake.writes import Append, Merge, Replace, WriteOutcome, own_rows, write_once
+from lakescore.lake.writes import (
+    Append,
+    Merge,
+    Replace,
+    WriteOutcome,
+    own_rows,
+    past_races,
+    write_once,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -115,7 +123,8 @@ class PredictionsLog:
         Removes quarantine rows of attempts that lost their number, and payloads that the newest
         commit took away without living to purge them. Where the history no longer shows this
         workload's commits, finds the highest number ever used and writes a commit without rows
-        that says so. Safe to run at any time. Raises as `progress`.
+        that says so; another one after a RESTORE by somebody else. Safe to run at any time. Raises
+        as `progress`.
         """
         properties = self._properties()
         if not properties:
@@ -125,6 +134,9 @@ class PredictionsLog:
             self._check_part_is_told(properties, chain)
         if not chain.tells and self.progress(start_over=start_over).commit_seq > 0:
             self._anchor(chain)
+            chain = self._chain()
+        elif chain.is_undone:
+            self._settle(chain)
             chain = self._chain()
         self._quarantine.remove(chain.strays(self._quarantine.attempts(chain.lowest_seq)))
         for newest in chain.in_force[:1]:
@@ -161,7 +173,7 @@ class PredictionsLog:
         outcome = self._write(changes, self._how(plan), plan.commit_seq, attempt_id, metadata)
         if outcome.commit is not None:
             if plan.part is None and self._part_property in properties:
-                self._note_part(None)
+                self._forget_part(properties[self._part_property])
             if judged.purges:
                 self._purge(attempt_id)
             return CommitOutcome(True, outcome.commit.version, staged.counts)
@@ -183,28 +195,32 @@ class PredictionsLog:
         last = last_scoring(chain, self._table.name)
         number = int(last.metadata["commit_seq"])
         if commit_seq is not None and commit_seq != number:
+            if any(commit.metadata["commit_seq"] == commit_seq for commit in chain.in_force):
+                raise UsageError(
+                    f"commit {commit_seq} is in force, but {number} came after it",
+                    where=self._table.name,
+                    hint=f"take {number} back first: --commit {number}",
+                )
             if any(commit.metadata["commit_seq"] == commit_seq for commit in chain.own):
                 return None
             raise UsageError(
                 f"there is no commit {commit_seq}; the last one in force is {number}",
                 where=self._table.name,
             )
+        if not chain.tells_before(last):
+            raise UsageError(
+                f"what stood before commit {number} is no longer in the history, which was cleaned",
+                where=self._table.name,
+                hint=f"make every prediction anew: lakescore score {self._workload} --full",
+            )
         undone = withdrawal(self._table, self._own_rows, last)
         progress = chain.progress_before(last)
         attempt_id = uuid.uuid4().hex
-        plan = CommitPlan(
-            run_id=run_id,
-            commit_seq=chain.highest_seq + 1,
-            source_version=progress.source_version,
-            source_id=progress.source_id or "",
-            model_version=progress.model_version or "",
-            plan_hash="",
-        )
+        plan = _plan_without_rows(progress, run_id)
         if progress.part is not None:
             self._note_part(progress.part.version)
-        if self._quarantine.exists():
-            in_force = self.quarantined()
-            self._quarantine.undo(last.metadata["attempt_id"], in_force, plan, attempt_id)
+        void = chain.not_in_force(self._quarantine.attempts(0))
+        self._quarantine.undo([last.metadata["attempt_id"]], void, plan, attempt_id)
         metadata = {
             **progress.metadata(),
             "kind": "restore",
@@ -217,7 +233,8 @@ class PredictionsLog:
         }
         outcome = self._write(undone.rows, undone.how, plan.commit_seq, attempt_id, metadata)
         if outcome.commit is None:
-            self._quarantine.remove([attempt_id])
+            if self._quarantine.exists():
+                self._quarantine.remove([attempt_id])
             raise CommitConflict(
                 "a run committed at the same time; nothing was taken back",
                 where=self._table.name,
@@ -359,10 +376,27 @@ class PredictionsLog:
             refused = {} if chain.restored else self._quarantine.newest(known.next_seq)
             known = replace(_moved(known, refused), commit_seq=known.next_seq)
 
-    def _append_anchor(self, known: Progress, *, kind: str = ANCHOR) -> WriteOutcome:
+    def _settle(self, chain: Chain) -> None:
+        """Commit, without rows, what a RESTORE by somebody else left.
+
+        So it still stands once the record of that RESTORE is cleaned, and rows alone tell. Where a
+        run commits at the same time it has done so itself, or plans again.
+        """
+        progress, attempt_id = chain.progress(), uuid.uuid4().hex
+        void = chain.not_in_force(self._quarantine.attempts(0))
+        self._quarantine.undo(void, void, _plan_without_rows(progress, ""), attempt_id)
+        outcome = self._append_anchor(progress, attempt_id=attempt_id)
+        if outcome.commit is None and void:
+            self._quarantine.remove([attempt_id])
+
+    def _append_anchor(
+        self, known: Progress, *, kind: str = ANCHOR, attempt_id: str | None = None
+    ) -> WriteOutcome:
         empty = self._spark.createDataFrame([], self._table.read(self._spark).schema)
-        metadata = {"kind": kind, **known.metadata()}
-        return self._write(lambda _: empty, Append(), known.next_seq, uuid.uuid4().hex, metadata)
+        lost = known.part is None and self._part_property in self._properties()
+        metadata = {"kind": kind, **known.metadata(), PART_LOST: lost}
+        own_id = attempt_id or uuid.uuid4().hex
+        return self._write(lambda _: empty, Append(), known.next_seq, own_id, metadata)
 
     def _write(
         self,
@@ -387,17 +421,27 @@ class PredictionsLog:
     def _part_property(self) -> str:
         return f"lakescore.unfinished.{self._workload}"
 
-    def _note_part(self, version: int | None) -> None:
-        """Note in the table that rows of a source version are only partly scored (None: no more).
+    def _note_part(self, version: int) -> None:
+        """Note in the table that rows of a source version are only partly scored.
 
         Commits say so too, but their metadata go with the history, and the rows alone would then
         say that all of the version is scored.
         """
         name, table = string_literal(self._part_property), self._table.sql_name
-        if version is None:
-            self._spark.sql(f"ALTER TABLE {table} UNSET TBLPROPERTIES IF EXISTS ({name})")
-        elif self._properties().get(self._part_property) != str(version):
-            self._spark.sql(f"ALTER TABLE {table} SET TBLPROPERTIES ({name} = '{version}')")
+        if self._properties().get(self._part_property) != str(version):
+            self._alter(f"ALTER TABLE {table} SET TBLPROPERTIES ({name} = '{version}')")
+
+    def _forget_part(self, version: str) -> None:
+        """Take the note of this version away; the next commit does what fails here."""
+        name, table = string_literal(self._part_property), self._table.sql_name
+        try:
+            if self._properties().get(self._part_property) == version:
+                self._alter(f"ALTER TABLE {table} UNSET TBLPROPERTIES IF EXISTS ({name})")
+        except Exception as error:
+            log.warning("a note stays until the next run: %s", str(error).split("\n", 1)[0])
+
+    def _alter(self, statement: str) -> None:
+        past_races(lambda: self._spark.sql(statement).collect(), self._table)
 
     def _properties(self) -> Mapping[str, str]:
         """The table's properties; none where it is not there. Raises ForeignTable."""
@@ -427,6 +471,18 @@ class PredictionsLog:
         if not created and self._exists():
             with_columns(self._spark, self._table, schema)
         return {}
+
+
+def _plan_without_rows(progress: Progress, run_id: str) -> CommitPlan:
+    """The plan of a commit that brings no source row: what its quarantine rows are labelled by."""
+    return CommitPlan(
+        run_id=run_id,
+        commit_seq=progress.next_seq,
+        source_version=progress.source_version,
+        source_id=progress.source_id or "",
+        model_version=progress.model_version or "",
+        plan_hash="",
+    )
 
 
 def _moved(known: Progress, lineage: Mapping[str, Any]) -> Progress:

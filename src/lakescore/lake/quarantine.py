@@ -93,18 +93,23 @@ class Quarantine:
         )
         past_races(save, self._table)
 
-    def undo(self, attempt: str, in_force: DataFrame, plan: CommitPlan, attempt_id: str) -> None:
-        """Write, as `attempt_id`, what takes an attempt that is `in_force` back.
+    def undo(
+        self, undone: Sequence[str], void: Sequence[str], plan: CommitPlan, attempt_id: str
+    ) -> None:
+        """Write, as `attempt_id`, what takes the attempts `undone` back; `void` ones never counted.
 
-        Its refused rows are closed, and those that it closed are refused again, in a copy: while
-        the history shows that the attempt is void that says the same twice, and once the history
-        is cleaned the rows say it alone.
+        Their refused rows are closed, and those that only they closed are refused again, in a copy:
+        while the history shows that they are void that says the same twice, and once the history is
+        cleaned the rows say it alone.
         """
-        rows = self.rows()
-        own = in_force.where(_refused_by(in_force) == attempt).select(ROW_ID)
-        ids = rows.where((F.col(ATTEMPT_ID) == attempt) & F.col(CLOSES).isNotNull())
-        again = rows.join(ids.select(F.col(CLOSES).alias(ROW_ID)), ROW_ID, "left_semi")
-        closed = own.unionByName(again.select(ROW_ID))
+        if not undone or not self.exists():
+            return
+        rows, ours = self.rows(), [*undone]
+        own = rows.where(_refused_by(rows).isin(ours) & F.col(CLOSES).isNull()).select(ROW_ID)
+        ids = rows.where(F.col(ATTEMPT_ID).isin(ours) & F.col(CLOSES).isNotNull())
+        stood = self.in_force([*void, *undone])
+        again = stood.join(ids.select(F.col(CLOSES).alias(ROW_ID)), ROW_ID, "left_semi")
+        closed = own.unionByName(again.select(ROW_ID)).distinct()
         if closed.limit(1).count() == 0:
             return
         kept = [name for name in CONTRACT_COLUMNS if name in again.columns]

@@ -1,8 +1,8 @@
 """Taking a scoring commit back: what it wrote goes, what it replaced comes from the version before.
 
 Only rows of the commit's own workload are touched, in one commit of their own. An append is taken
-back by deleting its rows; a replacement by replacing the same part with what it was; a MERGE by
-merging back the rows whose content differs.
+back by deleting its rows; a replacement, and whatever was made in mode full, by replacing the same
+part with what it was; another MERGE by merging back the rows whose content differs.
 """
 
 from __future__ import annotations
@@ -104,10 +104,10 @@ def withdrawal(table: Table, own_rows: Callable[[str], str], commit: TableCommit
         )
 
     key = tuple(plan.get("merge_by", ()))
-    if key:
+    if key and plan["mode"] != "full":
         how = Merge(key, own_rows("t"), ACTION, WITHDRAWN)
         return Withdrawal(how, lambda spark: _difference(table, own, before(spark), key))
-    replaces = plan.get("replaces")
+    replaces = "true" if plan["mode"] == "full" else plan.get("replaces")
     if replaces is None:
         number = int(plan["commit_seq"])
         return Withdrawal(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lakescore.config.base import quoted
 from lakescore.config.predictions import AS_OF
-from lakescore.errors import ColumnMissing, UsageError, did_you_mean
+from lakescore.errors import ColumnMissing, CommitConflict, UsageError, did_you_mean
 from lakescore.lake.schemas import string_literal
 from lakescore.lake.views import refuse_following
 from lakescore.workflows.as_of import today
@@ -160,6 +160,13 @@ def _as_asked(
 ) -> Step:
     if request.kind == "full":
         return _everything(progress, "everything again, as asked")
+    if progress.part is not None:
+        raise CommitConflict(
+            f"source version {progress.part.version} is scored in part: another run is at it, or "
+            "was stopped",
+            where=predictions.table,
+            hint=f"lakescore score {workload.name}, then this again",
+        )
     if request.kind == "backfill":
         return _backfill(predictions, request, progress, source)
     return _retry(workload, predictions, progress)
