@@ -393,8 +393,9 @@ class PredictionsLog:
         self, known: Progress, *, kind: str = ANCHOR, attempt_id: str | None = None
     ) -> WriteOutcome:
         empty = self._spark.createDataFrame([], self._table.read(self._spark).schema)
-        lost = known.part is None and self._part_property in self._properties()
-        metadata = {"kind": kind, **known.metadata(), PART_LOST: lost}
+        metadata = {"kind": kind, **known.metadata()}
+        if kind == ANCHOR and known.part is None:
+            metadata[PART_LOST] = self._part_property in self._properties()
         own_id = attempt_id or uuid.uuid4().hex
         return self._write(lambda _: empty, Append(), known.next_seq, own_id, metadata)
 
