@@ -28,8 +28,8 @@ setup-compat: ## The oldest supported stack in .venv-compat (needs Python 3.10)
 demo: setup ## Set up, then the main job on real data: ingest, train, promote, score, report
 	@$(BIN)/lakescore demo
 
-test: setup lint ## Set up, then lint, types, layers and every test
-	@$(BIN)/python -m pytest
+test: setup lint ## Set up, then lint, types, layers and every test but the long ones of test-faults
+	@$(BIN)/python -m pytest -m "not slow"
 
 test-fast: setup ## The tests of the code alone: no Spark, no browser, within a minute
 	@$(BIN)/python -m pytest -q tests/unit tests/contract -m "not spark and not browser and not slow"
@@ -42,6 +42,7 @@ test-compat: ## The small suite on Spark 3.3, Delta 2.3, pandas 1.5 and Python 3
 test-faults: setup ## Random stories, real kills, twins, a failing environment (LAKESCORE_STORIES, _STEPS, _KILLS)
 	@LAKESCORE_STORIES=$${LAKESCORE_STORIES:-8} LAKESCORE_STEPS=$${LAKESCORE_STEPS:-40} \
 	$(BIN)/python -m pytest -s tests/faults
+	@$(BIN)/python -m pytest -m slow tests/integration
 
 test-mutations: setup ## Each rule of the commit protocol left out once: a test must fail every time
 	@$(BIN)/python -m tests.faults.mutations

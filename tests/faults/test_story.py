@@ -41,7 +41,7 @@ from tests.faults.oracle import Belief, Row, SourceHistory
 from tests.faults.tally import Tally
 from tests.linear import Life, day, register_versions, workload
 
-pytestmark = [pytest.mark.spark, pytest.mark.slow]
+pytestmark = pytest.mark.spark
 
 STORIES = int(os.environ.get("LAKESCORE_STORIES", "1"))
 STEPS = int(os.environ.get("LAKESCORE_STEPS", "8"))

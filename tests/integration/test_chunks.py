@@ -104,6 +104,7 @@ def test_a_later_range_goes_by_versions_and_a_large_append_by_files(life) -> Non
     assert all(read <= 3 for _, _, read in chunks(one))
 
 
+@pytest.mark.slow
 def test_upserts_go_by_files_first_and_by_versions_later(life) -> None:
     one = life("upsert")
     one.append((1, 1.0, day(1)), (2, 2.0, day(1)))

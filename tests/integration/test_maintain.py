@@ -55,6 +55,7 @@ def scatter(life: Life, files: int) -> None:
     writer.save(table.path)
 
 
+@pytest.mark.slow
 def test_small_and_unused_files_go_and_scoring_goes_on(life, spark) -> None:
     one = life(mode="upsert")
     one.append(*((key, float(key), day(1)) for key in range(200)))

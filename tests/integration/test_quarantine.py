@@ -89,6 +89,7 @@ def adds_up(counts: dict[str, int]) -> bool:
     return counts["read"] == sum(count for name, count in counts.items() if name != "read")
 
 
+@pytest.mark.slow
 def test_a_refused_row_without_a_key_is_found_by_its_content_under_another_model(life) -> None:
     one = life(mode="upsert")
     one.append((None, 1.0, day(1)), (1, 1.0, day(1)), (1, 1.0, day(1)))
@@ -106,6 +107,7 @@ def test_a_refused_row_without_a_key_is_found_by_its_content_under_another_model
     assert one.scores() == [(1, 11.0, "4")]
 
 
+@pytest.mark.slow
 def test_a_table_from_before_content_hashes_goes_on(life) -> None:
     one = life(mode="upsert")
     one.append((None, 1.0, day(1)), (None, 2.0, day(1)), (2, -1.0, day(1)), (3, -3.0, day(2)))
@@ -169,6 +171,7 @@ def test_old_payloads_are_emptied_but_for_what_a_backfill_reads(life) -> None:
     assert other.purge_payloads(now, keep=None) == 0
 
 
+@pytest.mark.slow
 def test_a_deleted_row_takes_every_payload_of_its_key_along(life) -> None:
     one = life(mode="upsert")
     one.append(
