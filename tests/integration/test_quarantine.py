@@ -258,6 +258,7 @@ def test_a_retry_scores_in_append_what_is_valid_now_and_nothing_twice(life) -> N
     assert mended.score().status is Status.NOTHING_TO_DO
 
 
+@pytest.mark.slow
 def test_a_retry_merges_in_upsert_and_leaves_the_others_as_they_were(life) -> None:
     one = life(mode="upsert", on_invalid="mark")
     one.append((1, 1.0, day(1)), (2, -2.0, day(1)), (3, -30.0, day(1)), (None, 1.0, day(1)))
