@@ -110,6 +110,7 @@ class Quarantine:
         stood = self.in_force([*void, *undone])
         again = stood.join(ids.select(F.col(CLOSES).alias(ROW_ID)), ROW_ID, "left_semi")
         closed = own.unionByName(again.select(ROW_ID)).distinct()
+        closed = closed.withColumn(REASONS, F.lit(None).cast("array<string>"))
         if closed.limit(1).count() == 0:
             return
         kept = [name for name in CONTRACT_COLUMNS if name in again.columns]
