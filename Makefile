@@ -10,6 +10,8 @@ COMPAT := .venv-compat
 UV     := $(VENV)/tools/bin/uv
 LOCK    = $(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes \
           --no-emit-index-url --no-header --no-annotate
+# Whole files of tests go to each process, which has a Spark session of its own.
+TEST_PROCESSES ?= 2
 EXTRAS := --extra local --extra demo --extra train --extra synapse --extra dev
 
 export PYTHON
@@ -29,7 +31,7 @@ demo: setup ## Set up, then the main job on real data: ingest, train, promote, s
 	@$(BIN)/lakescore demo
 
 test: setup lint ## Set up, then lint, types, layers and every test but the long ones of test-faults
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow" -n $(TEST_PROCESSES) --dist loadfile
 
 test-fast: setup ## The tests of the code alone: no Spark, no browser, within a minute
 	@$(BIN)/python -m pytest -q tests/unit tests/contract -m "not spark and not browser and not slow"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -14,6 +15,8 @@ from tests.churn import Project, copy_project, customers, make_project
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+    from tests.linear import Life
 
 #: Tests run each piece of code a few times: compiling it lightly takes less than half the time.
 QUICK_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
@@ -101,3 +104,28 @@ def trained_once(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) 
 def trained(trained_once: Project, tmp_path: Path, settings: Settings) -> Project:
     """A project of its own with 300 customers and a champion."""
     return copy_project(trained_once, tmp_path, settings)
+
+
+@pytest.fixture(scope="session")
+def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of a registry with every version of the linear model: once for the whole run."""
+    from tests.linear import register_versions
+
+    root = tmp_path_factory.mktemp("linear")
+    register_versions(settings_under(root))
+    return root
+
+
+@pytest.fixture
+def life(
+    spark: SparkSession, settings: Settings, tmp_path: Path, registered: Path
+) -> Callable[..., Life]:
+    """A factory: the linear workload with these predictions over an own, empty lake."""
+    from tests.linear import Life, workload
+
+    shutil.copyfile(registered / "mlflow.db", tmp_path / "mlflow.db")
+
+    def make(feed: bool = True, source: dict[str, Any] | None = None, **predictions: Any) -> Life:
+        return Life(spark, settings, workload(predictions, **(source or {})), feed)
+
+    return make

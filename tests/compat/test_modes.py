@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from tests.integration.test_scoring_modes import (
-    life,
-    registered,
     test_a_backfill_replaces_its_range_as_of_the_progress,
     test_an_upsert_follows_the_source_by_key,
     test_upsert_policies_mark_keep_and_scope,
 )
 
 __all__ = [
-    "life",
-    "registered",
     "test_a_backfill_replaces_its_range_as_of_the_progress",
     "test_an_upsert_follows_the_source_by_key",
     "test_upsert_policies_mark_keep_and_scope",

@@ -8,18 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import settings_under
 from tests.faults.lives import Project
 from tests.faults.targets import Target
-from tests.linear import register_versions
-
-
-@pytest.fixture(scope="session")
-def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A registry with every version of the linear model."""
-    root = tmp_path_factory.mktemp("linear")
-    register_versions(settings_under(root))
-    return root
 
 
 @pytest.fixture(scope="module")

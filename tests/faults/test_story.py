@@ -39,7 +39,7 @@ from tests.conftest import settings_under
 from tests.faults.lake_events import lose_history, newest_version, optimize, restore_to, vacuum
 from tests.faults.oracle import Belief, Row, SourceHistory
 from tests.faults.tally import Tally
-from tests.linear import Life, day, register_versions, workload
+from tests.linear import Life, day, workload
 
 pytestmark = pytest.mark.spark
 
@@ -520,13 +520,6 @@ def _crashing(point: str) -> Any:
     if point == "before the quarantine":
         return mock.patch.object(commits.PredictionsLog, "_judge", side_effect=Crash)
     return mock.patch.object(commits, "write_once", at_commit)
-
-
-@pytest.fixture(scope="module")
-def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("linear")
-    register_versions(settings_under(root))
-    return root
 
 
 @pytest.mark.parametrize("mode", ["append", "upsert", "snapshot"])

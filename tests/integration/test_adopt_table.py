@@ -22,11 +22,9 @@ from lakescore.workflows.adopt_table import adopt_table
 from lakescore.workflows.plan import plan_scoring
 from lakescore.workflows.run_result import RunResult, Status
 from lakescore.workflows.status import status
-from tests.integration.test_scoring_modes import life, registered
 from tests.linear import NAME, Life, day
 
 pytestmark = pytest.mark.spark
-__all__ = ["life", "registered"]
 
 SCORES = "id int, prediction double, day date, note string"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from unittest import mock
 
@@ -17,29 +16,14 @@ from lakescore.lake.snapshot import pin
 from lakescore.lake.tables import Table
 from lakescore.workflows.plan import plan_scoring
 from lakescore.workflows.run_result import Status
-from tests.conftest import settings_under
-from tests.linear import Life, day, register_versions, workload
+from tests.linear import Life, day
+
+#: Three rows a commit.
+CHUNKED = {"max_rows_per_commit": 3}
 
 
 class Crash(Exception):
     """The process ends here."""
-
-
-@pytest.fixture(scope="module")
-def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("linear")
-    register_versions(settings_under(root))
-    return root
-
-
-@pytest.fixture
-def life(spark, settings, tmp_path: Path, registered: Path):
-    shutil.copyfile(registered / "mlflow.db", tmp_path / "mlflow.db")
-
-    def make(mode: str = "append") -> Life:
-        return Life(spark, settings, workload({"mode": mode, "max_rows_per_commit": 3}))
-
-    return make
 
 
 def scored(life: Life) -> list[int]:
@@ -58,7 +42,7 @@ def chunks(life: Life) -> list[tuple]:
 
 
 def test_a_first_catch_up_goes_by_files_and_goes_on_after_a_crash(life) -> None:
-    one = life()
+    one = life(**CHUNKED)
     for first in (1, 3, 5, 7):
         one.append((first, 1.0, day(1)), (first + 1, -1.0 if first == 5 else 2.0, day(1)))
     planned = plan_scoring(one.spark, one.settings, one.workload)
@@ -86,7 +70,7 @@ def test_a_first_catch_up_goes_by_files_and_goes_on_after_a_crash(life) -> None:
 
 
 def test_a_later_range_goes_by_versions_and_a_large_append_by_files(life) -> None:
-    one = life()
+    one = life(**CHUNKED)
     one.append((1, 1.0, day(1)))
     one.score()
     one.append((2, 1.0, day(1)), (3, 1.0, day(1)))
@@ -106,7 +90,7 @@ def test_a_later_range_goes_by_versions_and_a_large_append_by_files(life) -> Non
 
 @pytest.mark.slow
 def test_upserts_go_by_files_first_and_by_versions_later(life) -> None:
-    one = life("upsert")
+    one = life(mode="upsert", **CHUNKED)
     one.append((1, 1.0, day(1)), (2, 2.0, day(1)))
     one.append((3, 3.0, day(1)), (4, -4.0, day(1)))
     assert one.score().details["commits"] == 2
@@ -119,7 +103,7 @@ def test_upserts_go_by_files_first_and_by_versions_later(life) -> None:
 
 
 def test_an_unfinished_catch_up_is_not_taken_for_done_when_its_history_is_gone(life) -> None:
-    one = life()
+    one = life(**CHUNKED)
     one.append((1, 1.0, day(1)), (2, 1.0, day(1)))
     one.append((3, 1.0, day(1)), (4, 1.0, day(1)))
     real = commits.PredictionsLog.commit

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import shutil
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,8 +13,7 @@ from lakescore.lake.freshness import newest_moment
 from lakescore.workflows.plan import plan_scoring
 from lakescore.workflows.run_result import Status, read_results
 from lakescore.workflows.status import status
-from tests.conftest import settings_under
-from tests.linear import Life, register_versions, workload
+from tests.linear import Life
 
 pytestmark = pytest.mark.spark
 
@@ -26,23 +23,6 @@ SCHEMA = "id int, x double, day date, loaded_at timestamp"
 BOUNDS = {"column": "loaded_at", "warn_after": "12 hours", "error_after": "1 day"}
 
 
-@pytest.fixture(scope="module")
-def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("linear")
-    register_versions(settings_under(root))
-    return root
-
-
-@pytest.fixture
-def life(spark, settings, tmp_path: Path, registered: Path):
-    shutil.copyfile(registered / "mlflow.db", tmp_path / "mlflow.db")
-
-    def make(**freshness: Any) -> Life:
-        return Life(spark, settings, workload({}, freshness=freshness or BOUNDS))
-
-    return make
-
-
 def land(life: Life, *rows: tuple[int, datetime | None], schema: str = SCHEMA) -> None:
     kept = [(key, 1.0, NOW.date(), moment) for key, moment in rows]
     frame = life.spark.createDataFrame(kept, schema).coalesce(1)
@@ -50,7 +30,7 @@ def land(life: Life, *rows: tuple[int, datetime | None], schema: str = SCHEMA) -
 
 
 def test_a_stale_source_fails_the_run_even_when_nothing_is_new(life) -> None:
-    one = life()
+    one = life(source={"freshness": BOUNDS})
     land(one, (1, NOW - HOUR))
     assert one.score().details["freshness"]["state"] == "fresh"
     assert one.score().status is Status.NOTHING_TO_DO
@@ -75,7 +55,7 @@ def test_a_stale_source_fails_the_run_even_when_nothing_is_new(life) -> None:
 
 
 def test_a_late_source_is_scored_with_a_warning(life, caplog) -> None:
-    one = life()
+    one = life(source={"freshness": BOUNDS})
     land(one, (1, NOW - 13 * HOUR))
     result = one.score()
     assert result.status is Status.DONE
@@ -88,14 +68,14 @@ def test_a_late_source_is_scored_with_a_warning(life, caplog) -> None:
 
 @pytest.mark.parametrize("rows", [[], [(1, None)], [(1, NOW + 3 * DAY)]])
 def test_a_source_that_tells_no_moment_is_stale(life, rows) -> None:
-    one = life()
+    one = life(source={"freshness": BOUNDS})
     land(one, *rows)
     with pytest.raises(StaleSource, match="no row has a `loaded_at` that counts"):
         one.score()
 
 
 def test_moments_ahead_tell_nothing_beyond_a_day(life) -> None:
-    one = life()
+    one = life(source={"freshness": BOUNDS})
     land(one, (1, NOW - 30 * HOUR), (2, NOW + 40 * DAY), (3, NOW + 50 * DAY))
     with pytest.raises(StaleSource, match="1 d 6 h ago"):
         one.score()
@@ -106,7 +86,7 @@ def test_moments_ahead_tell_nothing_beyond_a_day(life) -> None:
 
 
 def test_a_date_is_its_midnight(life) -> None:
-    one = life(column="day", error_after="2 days")
+    one = life(source={"freshness": {"column": "day", "error_after": "2 days"}})
     land(one, (1, None))
     found = one.score().details["freshness"]
     assert found["newest"] == f"{NOW.date()}T00:00:00+00:00"
@@ -116,16 +96,16 @@ def test_a_date_is_its_midnight(life) -> None:
 
 
 def test_other_columns_are_refused(life) -> None:
-    one = life(column="x", error_after="1 day")
+    one = life(source={"freshness": {"column": "x", "error_after": "1 day"}})
     land(one, (1, NOW))
     with pytest.raises(TypeMismatch, match="'x' is double, and must be a timestamp or a date"):
         one.score()
     with pytest.raises(ColumnMissing, match="'loaded' "):
-        life(column="loaded", error_after="1 day").score()
+        life(source={"freshness": {"column": "loaded", "error_after": "1 day"}}).score()
 
 
 def test_old_files_are_not_read_while_there_is_a_new_row(life, spark) -> None:
-    one = life()
+    one = life(source={"freshness": BOUNDS})
     land(one, (1, NOW - 9 * DAY))
     old = {path.name for path in Path(str(one.source.path)).glob("*.parquet")}
     land(one, (2, NOW - HOUR))

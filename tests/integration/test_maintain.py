@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pyspark.sql import functions as F
@@ -18,27 +16,9 @@ from lakescore.lake.staging import clear_folder
 from lakescore.workflows.maintain import maintain, plan_maintenance
 from lakescore.workflows.plan import predictions_log
 from lakescore.workflows.run_result import Status, new_run_id
-from tests.conftest import settings_under
-from tests.linear import NAME, Life, day, register_versions, workload
+from tests.linear import NAME, Life, day, workload
 
 pytestmark = pytest.mark.spark
-
-
-@pytest.fixture(scope="module")
-def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("linear")
-    register_versions(settings_under(root))
-    return root
-
-
-@pytest.fixture
-def life(spark, settings, tmp_path: Path, registered: Path):
-    shutil.copyfile(registered / "mlflow.db", tmp_path / "mlflow.db")
-
-    def make(**predictions: Any) -> Life:
-        return Life(spark, settings, workload(predictions))
-
-    return make
 
 
 def planned(life: Life) -> dict[tuple[str, str], tuple[bool, str]]:

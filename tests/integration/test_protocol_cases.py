@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,27 +15,9 @@ from lakescore.lake import commits
 from lakescore.registry.store import Registry
 from lakescore.workflows import score as scoring
 from lakescore.workflows.run_result import Status
-from tests.conftest import settings_under
-from tests.linear import NAME, Life, day, linear_package, register_versions, workload
+from tests.linear import NAME, Life, day, linear_package
 
 pytestmark = pytest.mark.spark
-
-
-@pytest.fixture(scope="module")
-def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("linear")
-    register_versions(settings_under(root))
-    return root
-
-
-@pytest.fixture
-def life(spark, settings, tmp_path: Path, registered: Path):
-    shutil.copyfile(registered / "mlflow.db", tmp_path / "mlflow.db")
-
-    def make(**predictions: Any) -> Life:
-        return Life(spark, settings, workload(predictions))
-
-    return make
 
 
 def test_a_merge_planned_before_its_twins_does_not_bring_a_deleted_row_back(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -18,22 +17,12 @@ from lakescore.registry.store import Registry
 from lakescore.workflows.quarantine import quarantine_list
 from lakescore.workflows.run_result import RunResult, Status
 from lakescore.workflows.score import quarantine_retry
-from tests.conftest import settings_under
-from tests.linear import NAME, Life, day, linear_package, register_versions, workload
+from tests.linear import NAME, Life, day, linear_package
 
 pytestmark = pytest.mark.spark
 
 NEGATIVE = "expectation 'x is not negative' failed"
 ANY_X: dict[str, Any] = {"expectations": {}}
-
-
-@pytest.fixture(scope="module")
-def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("linear")
-    settings = settings_under(root)
-    register_versions(settings)
-    register_other_columns(settings, root)
-    return root
 
 
 def register_other_columns(settings: Any, root: Path) -> None:
@@ -55,16 +44,6 @@ def register_other_columns(settings: Any, root: Path) -> None:
         metrics={},
         params={},
     )
-
-
-@pytest.fixture
-def life(spark, settings, tmp_path: Path, registered: Path):
-    shutil.copyfile(registered / "mlflow.db", tmp_path / "mlflow.db")
-
-    def make(source: dict[str, Any] | None = None, **predictions: Any) -> Life:
-        return Life(spark, settings, workload(predictions, **(source or {})))
-
-    return make
 
 
 def retry(one: Life) -> RunResult:
@@ -90,8 +69,11 @@ def adds_up(counts: dict[str, int]) -> bool:
 
 
 @pytest.mark.slow
-def test_a_refused_row_without_a_key_is_found_by_its_content_under_another_model(life) -> None:
+def test_a_refused_row_without_a_key_is_found_by_its_content_under_another_model(
+    life, tmp_path: Path
+) -> None:
     one = life(mode="upsert")
+    register_other_columns(one.settings, tmp_path)
     one.append((None, 1.0, day(1)), (1, 1.0, day(1)), (1, 1.0, day(1)))
     one.sql("ALTER TABLE {t} ADD COLUMNS (y int)")
     one.sql("INSERT INTO {t} VALUES (NULL, 1.0, DATE'2024-01-01', 7)")
@@ -162,7 +144,7 @@ def test_old_payloads_are_emptied_but_for_what_a_backfill_reads(life) -> None:
     assert quarantine.purge_payloads(now + timedelta(minutes=1), keep="Day") == 0
     assert pin(one.spark, table(one)).version == version
 
-    mended = life(ANY_X, backfill_by="day")
+    mended = life(source=ANY_X, backfill_by="day")
     mended.backfill(last="2024-01-01")
     assert mended.refused() == [('{"id":2}', 1)]
     assert quarantine.purge_payloads(now + timedelta(minutes=1), keep=None) == 2
@@ -240,7 +222,7 @@ def test_a_retry_scores_in_append_what_is_valid_now_and_nothing_twice(life) -> N
     assert one.scores() == [(1, 21.0, "1"), (4, 9.0, "1")]
 
     one.promote("2")
-    mended = life(ANY_X)
+    mended = life(source=ANY_X)
     result = retry(mended)
     assert (result.status, result.details["mode"]) == (Status.DONE, "retry")
     assert result.command == f"lakescore quarantine retry {NAME}"

@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import pytest
 
 from lakescore.errors import ForeignTable, UsageError, VersionUnreadable
 from lakescore.workflows.restore import restore
 from lakescore.workflows.run_result import Status
-from tests.conftest import settings_under
-from tests.linear import Life, day, register_versions, workload
-
-
-@pytest.fixture(scope="module")
-def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("linear")
-    register_versions(settings_under(root))
-    return root
-
-
-@pytest.fixture
-def life(spark, settings, tmp_path: Path, registered: Path):
-    shutil.copyfile(registered / "mlflow.db", tmp_path / "mlflow.db")
-
-    def make(mode: str, **predictions) -> Life:
-        return Life(spark, settings, workload({"mode": mode, **predictions}))
-
-    return make
+from tests.linear import Life, day
 
 
 def taken_back(life: Life, **options):
@@ -36,7 +15,7 @@ def taken_back(life: Life, **options):
 
 
 def test_an_append_is_taken_back_with_its_refused_rows_and_scored_again(life) -> None:
-    one = life("append")
+    one = life(mode="append")
     one.append((1, 1.0, day(1)), (2, -1.0, day(1)))
     one.score()
     one.append((3, 3.0, day(2)), (4, -4.0, day(2)))
@@ -61,7 +40,7 @@ def test_an_append_is_taken_back_with_its_refused_rows_and_scored_again(life) ->
 
 
 def test_an_upsert_is_taken_back_to_what_it_replaced_deleted_and_closed(life) -> None:
-    one = life("upsert")
+    one = life(mode="upsert")
     one.append((1, 1.0, day(1)), (2, 2.0, day(1)), (3, -3.0, day(1)), (4, 4.0, day(1)))
     one.score()
     before, refused = one.scores(), one.refused()
@@ -90,7 +69,7 @@ def test_an_upsert_is_taken_back_to_what_it_replaced_deleted_and_closed(life) ->
 
 def test_a_refused_row_that_was_closed_before_stays_closed(life) -> None:
     """Mended, then deleted: the deletion closes whatever was ever refused under the key."""
-    one = life("upsert")
+    one = life(mode="upsert")
     one.append((1, -1.0, day(1)), (2, 2.0, day(1)))
     one.score()
     one.sql("UPDATE {t} SET x = 1 WHERE id = 1")
@@ -105,7 +84,7 @@ def test_a_refused_row_that_was_closed_before_stays_closed(life) -> None:
 
 
 def test_a_full_rescore_and_a_backfill_are_taken_back(life) -> None:
-    one = life("append", backfill_by="day")
+    one = life(mode="append", backfill_by="day")
     one.append((1, 1.0, day(1)), (2, 2.0, day(2)), (3, -3.0, day(2)))
     one.score()
     before, refused = one.scores(), one.refused()
@@ -122,7 +101,7 @@ def test_a_full_rescore_and_a_backfill_are_taken_back(life) -> None:
 
 
 def test_a_day_of_a_snapshot_is_taken_back_and_others_stay(life) -> None:
-    one = life("snapshot")
+    one = life(mode="snapshot")
     one.append((1, 1.0, day(1)))
     one.score(as_of=day(1))
     one.score(as_of=day(2))
@@ -139,7 +118,7 @@ def test_a_day_of_a_snapshot_is_taken_back_and_others_stay(life) -> None:
 
 
 def test_what_another_writer_did_since_is_not_touched(life) -> None:
-    one = life("append")
+    one = life(mode="append")
     one.append((1, 1.0, day(1)), (2, 2.0, day(1)))
     one.score()
     scores = one.lake.table("scores")
@@ -151,7 +130,7 @@ def test_what_another_writer_did_since_is_not_touched(life) -> None:
 
 
 def test_a_foreign_restore_undoes_the_taking_back(life) -> None:
-    one = life("append")
+    one = life(mode="append")
     one.append((1, 1.0, day(1)), (2, -2.0, day(1)))
     done = one.score()
     taken_back(one)
@@ -164,7 +143,7 @@ def test_a_foreign_restore_undoes_the_taking_back(life) -> None:
 
 
 def test_what_vacuum_removed_cannot_be_taken_back(life) -> None:
-    one = life("append")
+    one = life(mode="append")
     one.append((1, 1.0, day(1)))
     one.score()
     one.promote("2")

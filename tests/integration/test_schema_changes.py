@@ -10,11 +10,9 @@ import pytest
 from lakescore.errors import ColumnMissing, LakescoreError, TypeMismatch, UsageError
 from lakescore.workflows.plan import plan_scoring
 from lakescore.workflows.steps import Request
-from tests.integration.test_scoring_modes import life, registered
 from tests.linear import SCHEMA, Life, day, workload
 
 pytestmark = pytest.mark.spark
-__all__ = ["life", "registered"]
 
 
 def rewrite(one: Life, schema: str, *rows: tuple[Any, ...]) -> None:
@@ -26,7 +24,7 @@ def rewrite(one: Life, schema: str, *rows: tuple[Any, ...]) -> None:
 
 @pytest.mark.parametrize("feed", [True, False])
 def test_an_upsert_stops_at_a_retyped_column_and_full_reads_it_anew(life, feed: bool) -> None:
-    one = life(feed, mode="upsert")
+    one = life(feed=feed, mode="upsert")
     one.append((1, 1.0, day(1)))
     one.score()
     rewrite(one, "id int, x float, day date", (1, 1.0, day(1)), (2, 2.0, day(1)))
@@ -39,7 +37,7 @@ def test_an_upsert_stops_at_a_retyped_column_and_full_reads_it_anew(life, feed: 
 
 
 def test_a_retyped_column_that_is_not_in_use_does_not_stop_an_upsert(life) -> None:
-    one = life(False, mode="upsert")
+    one = life(feed=False, mode="upsert")
     one.append((1, 1.0, day(1)))
     rewrite(one, f"{SCHEMA}, note int", (1, 1.0, day(1), 5))
     one.score()

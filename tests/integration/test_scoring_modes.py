@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lakescore.errors import SourceChanged, UsageError
 from lakescore.workflows.run_result import Status
-from tests.conftest import settings_under
-from tests.linear import Life, day, register_versions, workload
+from tests.linear import day
 
 pytestmark = pytest.mark.spark
-
-
-@pytest.fixture(scope="module")
-def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("linear")
-    register_versions(settings_under(root))
-    return root
-
-
-@pytest.fixture
-def life(spark, settings, tmp_path: Path, registered: Path):
-    shutil.copyfile(registered / "mlflow.db", tmp_path / "mlflow.db")
-
-    def make(feed: bool = True, source: dict[str, Any] | None = None, **predictions: Any) -> Life:
-        return Life(spark, settings, workload(predictions, **(source or {})), feed)
-
-    return make
 
 
 def test_full_starts_a_new_generation_with_every_row(life) -> None:
@@ -113,7 +93,7 @@ def test_rescore_all_restates_every_row_though_none_is_new(life) -> None:
 
 @pytest.mark.parametrize("feed", [True, False])
 def test_retention_deletes_are_ignored_when_told(life, feed: bool) -> None:
-    one = life(feed, on_delete="ignore", rescore="all")
+    one = life(feed=feed, on_delete="ignore", rescore="all")
     one.append((1, 1.0, day(1)), (2, 2.0, day(1)))
     one.score()
     one.sql("DELETE FROM {t} WHERE id = 1")
@@ -130,7 +110,7 @@ def test_retention_deletes_are_ignored_when_told(life, feed: bool) -> None:
 
 @pytest.mark.parametrize("feed", [True, False])
 def test_an_upsert_follows_the_source_by_key(life, feed: bool) -> None:
-    one = life(feed, mode="upsert")
+    one = life(feed=feed, mode="upsert")
     one.append((1, 1.0, day(1)), (2, 2.0, day(1)), (3, -3.0, day(1)), (4, 4.0, day(1)))
     assert one.score().counts["predicted"] == 3
     one.promote("2")
@@ -151,7 +131,7 @@ def test_an_upsert_follows_the_source_by_key(life, feed: bool) -> None:
 
 @pytest.mark.parametrize("feed", [True, False])
 def test_upserted_rows_without_a_key_go_by_their_content(life, feed: bool) -> None:
-    one = life(feed, mode="upsert")
+    one = life(feed=feed, mode="upsert")
     one.append((None, 1.0, day(1)), (None, 1.0, day(1)), (None, 2.0, day(1)), (1, 1.0, day(1)))
     one.score()
     assert sum(copies for _, copies in one.refused()) == 3
@@ -167,7 +147,7 @@ def test_upserted_rows_without_a_key_go_by_their_content(life, feed: bool) -> No
 
 @pytest.mark.parametrize("feed", [True, False])
 def test_a_key_that_loses_one_of_two_rows_is_judged_by_the_other(life, feed: bool) -> None:
-    one = life(feed, mode="upsert")
+    one = life(feed=feed, mode="upsert")
     one.append((1, 1.0, day(1)), (1, 2.0, day(1)), (2, 2.0, day(1)))
     one.score()
     assert one.scores() == [(2, 5.0, "1")]

@@ -20,20 +20,12 @@ from lakescore.workflows.plan import plan_scoring
 from lakescore.workflows.run_result import RunResult, Status
 from lakescore.workflows.score import score
 from lakescore.workflows.status import status
-from tests.conftest import settings_under
-from tests.linear import register_versions, workload
+from tests.linear import workload
 
 pytestmark = pytest.mark.spark
 
 LAKE = Lake(LakeSettings(catalog="spark_catalog"))
 DAY = date(2024, 1, 1)
-
-
-@pytest.fixture(scope="module")
-def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("linear")
-    register_versions(settings_under(root))
-    return root
 
 
 @pytest.fixture

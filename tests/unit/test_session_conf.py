@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from lakescore.config.settings import Settings, SparkSettings
+from lakescore.session import start
 from lakescore.session.start import PINS, local_conf
 
 
@@ -42,6 +45,19 @@ def test_the_jvm_is_tuned_for_short_runs_unless_told_otherwise(settings: Setting
     assert "-XX:+UseParallelGC" in lean
     told = {"spark.driver.extraJavaOptions": "-XX:+UseG1GC"}
     assert "Parallel" not in local_conf(with_spark(settings, conf=told))[next(iter(told))]
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"), [("always [madvise] never", True), ("always madvise [never]", False)]
+)
+def test_huge_pages_are_asked_for_where_the_kernel_gives_them(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, asked: bool
+) -> None:
+    kernel = tmp_path / "enabled"
+    kernel.write_text(given)
+    monkeypatch.setattr(start, "_HUGE_PAGES_GIVEN", kernel)
+    options = local_conf(settings)["spark.driver.extraJavaOptions"]
+    assert ("TransparentHugePages" in options) is asked
 
 
 def test_warehouse_lies_in_the_lake(settings: Settings, tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from pyspark.sql import functions as F
 
 from lakescore.config.base import quoted
 from lakescore.errors import DuplicateKeys, ForeignTable, LakescoreError
-from lakescore.lake.creation import LOG_RETENTION, ROLE, changed_too_often, properties_sql
+from lakescore.lake.creation import LOG_RETENTION, ROLE, properties_sql
 from lakescore.lake.history import metadata_json, parse_metadata, refuse_newer
-from lakescore.lake.writes import lost_a_race
+from lakescore.lake.writes import past_races
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 #: The table property that says which workload the rows without lineage belong to.
 ADOPTED = "lakescore.adopted"
 _PREDICTIONS = "predictions"
-_TRIES = 3
 _PROTOCOL = re.compile(r"UNSUPPORTED_FEATURES|InvalidProtocolVersion|INVALID_PROTOCOL_VERSION")
 
 
@@ -134,21 +133,17 @@ def mark_adopted(spark: SparkSession, table: Table, adoption: Adoption) -> None:
     Its own log retention is kept, if it has one. Raises ForeignTable when another workload was
     faster, and CommitConflict when other writers kept changing the table.
     """
-    for _ in range(_TRIES):
+
+    def mark() -> None:
         properties = table.properties(spark)
         if refuse_made_by_lakescore(table, properties, adoption.workload) is not None:
             return
         declared = {ROLE: _PREDICTIONS, ADOPTED: metadata_json(asdict(adoption))}
         retention = {name: text for name, text in LOG_RETENTION.items() if name not in properties}
         listed = properties_sql({**retention, **declared})
-        try:
-            spark.sql(f"ALTER TABLE {table.sql_name} SET TBLPROPERTIES ({listed})")
-        except Exception as error:
-            if not lost_a_race(error):
-                raise
-        else:
-            return
-    raise changed_too_often(table)
+        spark.sql(f"ALTER TABLE {table.sql_name} SET TBLPROPERTIES ({listed})")
+
+    past_races(mark, table)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 
 from lakescore.config.base import quoted
 from lakescore.config.predictions import WITHDRAWN
-from lakescore.errors import CommitConflict, UsageError, VersionUnreadable
+from lakescore.errors import CommitConflict, VersionUnreadable
 from lakescore.lake.adoption import adoption_of
 from lakescore.lake.chain import ANCHOR, PART_LOST, WITHDRAWS, Chain, Progress
 from lakescore.lake.creation import check_role, create_table, with_columns
@@ -28,16 +28,16 @@ from lakescore.lake.history import recent_commits
 from lakescore.lake.judgement import Judgement, judgement
 from lakescore.lake.lineage import CommitPlan, newest_lineage, with_lineage
 from lakescore.lake.quarantine import Quarantine
-from lakescore.lake.schemas import check_names_are_plain, string_literal
+from lakescore.lake.schemas import check_names_are_plain
 from lakescore.lake.staging import ACTION
-from lakescore.lake.withdrawal import last_scoring, withdrawal
+from lakescore.lake.unfinished import UnfinishedNote
+from lakescore.lake.withdrawal import commit_to_withdraw, withdrawal
 from lakescore.lake.writes import (
     Append,
     Merge,
     Replace,
     WriteOutcome,
     own_rows,
-    past_races,
     write_once,
 )
 
@@ -90,6 +90,7 @@ class PredictionsLog:
         self._spark = spark
         self._table = predictions
         self._quarantine = Quarantine(spark, quarantine, workload)
+        self._unfinished = UnfinishedNote(spark, predictions, workload)
         self._workload = workload
         self._partition_by = tuple(partition_by)
 
@@ -162,7 +163,7 @@ class PredictionsLog:
         changes = self._changes(staged, plan)
         properties = self._prepare(changes(self._spark).drop(ACTION).schema)
         if plan.part is not None:
-            self._note_part(plan.part.version)
+            self._unfinished.write(plan.part.version)
         judged = self._judge(staged, plan, attempt_id)
         result = {
             "counts": staged.counts.as_dict(),
@@ -172,8 +173,8 @@ class PredictionsLog:
         metadata = {"kind": "predictions", **plan.metadata(), **result}
         outcome = self._write(changes, self._how(plan), plan.commit_seq, attempt_id, metadata)
         if outcome.commit is not None:
-            if plan.part is None and self._part_property in properties:
-                self._forget_part(properties[self._part_property])
+            if plan.part is None:
+                self._unfinished.remove(self._unfinished.version(properties))
             if judged.purges:
                 self._purge(attempt_id)
             return CommitOutcome(True, outcome.commit.version, staged.counts)
@@ -192,33 +193,17 @@ class PredictionsLog:
         the same time.
         """
         chain = self._chain(back_to=1) if self._exists() else Chain()
-        last = last_scoring(chain, self._table.name)
-        number = int(last.metadata["commit_seq"])
-        if commit_seq is not None and commit_seq != number:
-            if any(commit.metadata["commit_seq"] == commit_seq for commit in chain.in_force):
-                raise UsageError(
-                    f"commit {commit_seq} is in force, but {number} came after it",
-                    where=self._table.name,
-                    hint=f"take {number} back first: --commit {number}",
-                )
-            if any(commit.metadata["commit_seq"] == commit_seq for commit in chain.own):
-                return None
-            raise UsageError(
-                f"there is no commit {commit_seq}; the last one in force is {number}",
-                where=self._table.name,
-            )
-        if not chain.tells_before(last):
-            raise UsageError(
-                f"what stood before commit {number} is no longer in the history, which was cleaned",
-                where=self._table.name,
-                hint=f"make every prediction anew: lakescore score {self._workload} --full",
-            )
+        last = commit_to_withdraw(
+            chain, commit_seq, workload=self._workload, where=self._table.name
+        )
+        if last is None:
+            return None
         undone = withdrawal(self._table, self._own_rows, last)
         progress = chain.progress_before(last)
         attempt_id = uuid.uuid4().hex
         plan = _plan_without_rows(progress, run_id)
         if progress.part is not None:
-            self._note_part(progress.part.version)
+            self._unfinished.write(progress.part.version)
         void = chain.not_in_force(self._quarantine.attempts(0))
         self._quarantine.undo([last.metadata["attempt_id"]], void, plan, attempt_id)
         metadata = {
@@ -228,7 +213,7 @@ class PredictionsLog:
             "as_of": last.metadata.get("as_of"),
             "generation": int(last.metadata.get("generation", 0)) + 1,
             "run_id": run_id,
-            "withdrawn_seq": number,
+            "withdrawn_seq": last.metadata["commit_seq"],
             WITHDRAWS: last.metadata["attempt_id"],
         }
         outcome = self._write(undone.rows, undone.how, plan.commit_seq, attempt_id, metadata)
@@ -354,7 +339,7 @@ class PredictionsLog:
 
     def _check_part_is_told(self, properties: Mapping[str, str], chain: Chain) -> None:
         """Rows alone cannot tell how far an unfinished catch-up came: only a commit can."""
-        unfinished = properties.get(self._part_property)
+        unfinished = self._unfinished.version(properties)
         if unfinished is None or chain.tells_part:
             return
         raise VersionUnreadable(
@@ -395,7 +380,7 @@ class PredictionsLog:
         empty = self._spark.createDataFrame([], self._table.read(self._spark).schema)
         metadata = {"kind": kind, **known.metadata()}
         if kind == ANCHOR and known.part is None:
-            metadata[PART_LOST] = self._part_property in self._properties()
+            metadata[PART_LOST] = self._unfinished.version(self._properties()) is not None
         own_id = attempt_id or uuid.uuid4().hex
         return self._write(lambda _: empty, Append(), known.next_seq, own_id, metadata)
 
@@ -417,32 +402,6 @@ class PredictionsLog:
             attempt_id=attempt_id,
             metadata={**metadata, "workload": self._workload},
         )
-
-    @property
-    def _part_property(self) -> str:
-        return f"lakescore.unfinished.{self._workload}"
-
-    def _note_part(self, version: int) -> None:
-        """Note in the table that rows of a source version are only partly scored.
-
-        Commits say so too, but their metadata go with the history, and the rows alone would then
-        say that all of the version is scored.
-        """
-        name, table = string_literal(self._part_property), self._table.sql_name
-        if self._properties().get(self._part_property) != str(version):
-            self._alter(f"ALTER TABLE {table} SET TBLPROPERTIES ({name} = '{version}')")
-
-    def _forget_part(self, version: str) -> None:
-        """Take the note of this version away; the next commit does what fails here."""
-        name, table = string_literal(self._part_property), self._table.sql_name
-        try:
-            if self._properties().get(self._part_property) == version:
-                self._alter(f"ALTER TABLE {table} UNSET TBLPROPERTIES IF EXISTS ({name})")
-        except Exception as error:
-            log.warning("a note stays until the next run: %s", str(error).split("\n", 1)[0])
-
-    def _alter(self, statement: str) -> None:
-        past_races(lambda: self._spark.sql(statement).collect(), self._table)
 
     def _properties(self) -> Mapping[str, str]:
         """The table's properties; none where it is not there. Raises ForeignTable."""

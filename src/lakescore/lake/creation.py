@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lakescore.config.base import quoted
-from lakescore.errors import CommitConflict, ForeignTable
+from lakescore.errors import ForeignTable
 from lakescore.lake.schemas import (
     check_names_are_plain,
     check_rows_fit,
     columns_ddl,
     string_literal,
 )
-from lakescore.lake.writes import lost_a_race
+from lakescore.lake.writes import lost_a_race, past_races
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -32,10 +32,6 @@ LOWEST_PROTOCOL = {
 }
 #: Commit metadata is what progress is read from: keep it for a year.
 LOG_RETENTION = {"delta.logRetentionDuration": "interval 365 days"}
-
-
-#: A change of columns or properties that loses a race is tried again, at most this often.
-_TRIES = 3
 
 
 def create_table(
@@ -79,39 +75,30 @@ def with_columns(spark: SparkSession, table: Table, rows: StructType) -> None:
     UsageError for a name that Delta's lowest protocol does not take, and CommitConflict when
     other writers kept changing the table.
     """
-    missing = check_rows_fit(rows, table.read(spark).schema, where=table.name)
-    check_names_are_plain(missing, where=table.name)
-    for _ in range(_TRIES):
-        if not missing:
-            return
-        listed = columns_ddl(type(rows)([rows[name] for name in missing]))
-        try:
-            spark.sql(f"ALTER TABLE {table.sql_name} ADD COLUMNS ({listed})")
-        except Exception as error:
-            # Of two that add at once, one fails; the other's columns may serve both.
-            before = missing
-            missing = check_rows_fit(rows, table.read(spark).schema, where=table.name)
-            if missing == before and not lost_a_race(error):
-                raise
-        else:
-            return
-    if missing:
-        raise changed_too_often(table)
+
+    def lacking() -> tuple[str, ...]:
+        return check_rows_fit(rows, table.read(spark).schema, where=table.name)
+
+    def add() -> None:
+        while missing := lacking():
+            check_names_are_plain(missing, where=table.name)
+            listed = columns_ddl(type(rows)([rows[name] for name in missing]))
+            try:
+                spark.sql(f"ALTER TABLE {table.sql_name} ADD COLUMNS ({listed})")
+            except Exception as error:
+                # Of two that add at once, one fails; the other's columns may serve both.
+                if lost_a_race(error) or lacking() == missing:
+                    raise
+            else:
+                return
+
+    past_races(add, table)
 
 
 def properties_sql(properties: Mapping[str, str]) -> str:
     """Table properties as they stand between the brackets of TBLPROPERTIES."""
     return ", ".join(
         f"{string_literal(name)} = {string_literal(value)}" for name, value in properties.items()
-    )
-
-
-def changed_too_often(table: Table) -> CommitConflict:
-    """What a change of the table's columns or properties ends with when it kept losing races."""
-    return CommitConflict(
-        "other writers changed the table again and again meanwhile",
-        where=table.name,
-        hint="run again when they have finished; nothing was written twice",
     )
 
 

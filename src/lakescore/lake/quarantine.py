@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
@@ -87,11 +86,7 @@ class Quarantine:
         writer = writer.option("userMetadata", metadata_json(fields))
         # A row to close is read from the table itself, so that a twin's append conflicts; what
         # the twin wrote changes nothing here: if it counts, this attempt will not.
-        path, identifier = self._table.path, str(self._table.identifier)
-        save = (
-            partial(writer.saveAsTable, identifier) if path is None else partial(writer.save, path)
-        )
-        past_races(save, self._table)
+        past_races(lambda: self._table.save(writer), self._table)
 
     def undo(
         self, undone: Sequence[str], void: Sequence[str], plan: CommitPlan, attempt_id: str

@@ -13,7 +13,7 @@ from lakescore.config.settings import LakeSettings
 from lakescore.errors import ConfigError, TableNotFound, did_you_mean
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:")
 _UNSAFE = re.compile(r"[`;\x00-\x1f]")
@@ -128,6 +128,13 @@ class Table:
         except AnalysisException:
             self.detail(spark)
             raise
+
+    def save(self, writer: DataFrameWriter) -> None:
+        """Let a writer of format delta write to the table."""
+        if self.path is not None:
+            writer.save(self.path)
+        else:
+            writer.saveAsTable(str(self.identifier))
 
     def known(self, spark: SparkSession) -> list[str]:
         """Names of the tables beside this one, as they would be written, sorted."""

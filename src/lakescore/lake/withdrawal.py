@@ -51,12 +51,39 @@ class Withdrawal:
     rows: Callable[[SparkSession], DataFrame]
 
 
-def last_scoring(chain: Chain, where: str) -> TableCommit:
-    """The newest commit in force that scored.
+def commit_to_withdraw(
+    chain: Chain, commit_seq: int | None, *, workload: str, where: str
+) -> TableCommit | None:
+    """The newest commit in force that scored; None when `commit_seq` was taken back before.
 
-    Raises UsageError when there is none, and ForeignTable when a later commit of another writer
+    Raises UsageError when there is none, when `commit_seq` is another one, and when the history
+    no longer shows what stood before it; ForeignTable when a later commit of another writer
     changed rows: what it did cannot be told from what is to be taken back.
     """
+    last = _last_scoring(chain, where)
+    number = int(last.metadata["commit_seq"])
+    if commit_seq is not None and commit_seq != number:
+        if any(commit.metadata["commit_seq"] == commit_seq for commit in chain.in_force):
+            raise UsageError(
+                f"commit {commit_seq} is in force, but {number} came after it",
+                where=where,
+                hint=f"take {number} back first: --commit {number}",
+            )
+        if any(commit.metadata["commit_seq"] == commit_seq for commit in chain.own):
+            return None
+        raise UsageError(
+            f"there is no commit {commit_seq}; the last one in force is {number}", where=where
+        )
+    if not chain.tells_before(last):
+        raise UsageError(
+            f"what stood before commit {number} is no longer in the history, which was cleaned",
+            where=where,
+            hint=f"make every prediction anew: lakescore score {workload} --full",
+        )
+    return last
+
+
+def _last_scoring(chain: Chain, where: str) -> TableCommit:
     scoring = [c for c in chain.in_force if WITHDRAWS not in c.metadata]
     if not scoring or scoring[0].metadata.get("kind") != "predictions":
         raise UsageError(

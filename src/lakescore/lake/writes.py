@@ -158,10 +158,7 @@ def _save(rows: DataFrame, table: Table, how: Append | Replace, fields: Mapping[
         writer = writer.mode("overwrite").option("replaceWhere", how.condition)
     else:
         writer = writer.mode("append").options(**how.options)
-    if table.path is not None:
-        writer.save(table.path)
-    else:
-        writer.saveAsTable(str(table.identifier))
+    table.save(writer)
 
 
 def _merge(
