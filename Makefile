@@ -12,6 +12,8 @@ LOCK    = $(UV) pip compile --quiet --universal --python-version 3.10 --generate
           --no-emit-index-url --no-header --no-annotate
 # Whole files of tests go to each process, which has a Spark session of its own.
 TEST_PROCESSES ?= 2
+# What the suites of faults counted; FAULTS_PAGE=docs/reliability.md writes it there.
+FAULTS = .cache/faults
 EXTRAS := --extra local --extra demo --extra train --extra synapse --extra dev
 
 export PYTHON
@@ -42,9 +44,12 @@ test-compat: ## The small suite on Spark 3.3, Delta 2.3, pandas 1.5 and Python 3
 	[ $$code -eq 0 ] && $(COMPAT)/bin/python -m pytest tests/compat
 
 test-faults: setup ## Random stories, real kills, twins, a failing environment (LAKESCORE_STORIES, _STEPS, _KILLS)
-	@LAKESCORE_STORIES=$${LAKESCORE_STORIES:-8} LAKESCORE_STEPS=$${LAKESCORE_STEPS:-40} \
-	$(BIN)/python -m pytest -s tests/faults
-	@$(BIN)/python -m pytest -m slow tests/integration
+	@rm -rf $(FAULTS)
+	@LAKESCORE_STORIES=$${LAKESCORE_STORIES:-10} LAKESCORE_STEPS=$${LAKESCORE_STEPS:-40} \
+	LAKESCORE_FAULTS_OUT=$(FAULTS) \
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal tests/faults; code=$$?; \
+	$(BIN)/python -m tests.faults.tally $(FAULTS) $(FAULTS_PAGE); exit $$code
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile -m slow tests/integration
 
 test-mutations: setup ## Each rule of the commit protocol left out once: a test must fail every time
 	@$(BIN)/python -m tests.faults.mutations

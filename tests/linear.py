@@ -6,7 +6,7 @@ No training: versions of the model are registered as they are, and promoted at w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +18,7 @@ from lakescore.features.preprocessor import NumericFeature, Preprocessor
 from lakescore.lake.tables import Lake, Table
 from lakescore.matrix import Task
 from lakescore.models.mllib.linear_scorer import LinearScorer, LinearTerm
-from lakescore.registry.store import Registry
+from lakescore.registry.store import ModelVersion, Registry
 from lakescore.scoring.package import ModelPackage
 from lakescore.workflows.plan import predictions_log
 from lakescore.workflows.run_result import RunResult
@@ -34,9 +34,10 @@ FEATURES = (Feature(name="x", expression="x"),)
 COEFFICIENTS = ((2.0, 1.0), (3.0, -1.0), (5.0, 7.0))
 
 
-def linear_package(a: float, b: float) -> ModelPackage:
+def linear_package(a: float, b: float, **parts: Any) -> ModelPackage:
+    """The package of `a * x + b`, with these parts in place of the usual ones."""
     learned = (NumericFeature("x", mean=0.0, low=-1e6, high=1e6, present=10),)
-    return ModelPackage(
+    package = ModelPackage(
         workload=NAME,
         task=Task.REGRESSION,
         source=Source(table="events", key="id"),
@@ -45,25 +46,28 @@ def linear_package(a: float, b: float) -> ModelPackage:
         preprocessor=Preprocessor(learned),
         scorer=LinearScorer(("x",), Task.REGRESSION, b, (LinearTerm("x", (a,)),)),
     )
+    return replace(package, **parts)
 
 
-def register_versions(settings: Settings) -> None:
-    """All of COEFFICIENTS, as versions 1, 2, …; the first is champion."""
+def register(settings: Settings, package: ModelPackage) -> ModelVersion:
+    """One more version of the model, no champion yet."""
     registry = Registry(settings.registry)
-    name = registry.full_name(NAME)
-    for a, b in COEFFICIENTS:
-        package = linear_package(a, b)
-        with TemporaryDirectory() as folder:
-            package.save(Path(folder) / "package")
-            registry.register(
-                Path(folder) / "package",
-                name=name,
-                inputs=package.signature,
-                tags={},
-                metrics={},
-                params={},
-            )
-    registry.promote(registry.get_version(name, "1"))
+    with TemporaryDirectory() as folder:
+        package.save(Path(folder) / "package")
+        return registry.register(
+            Path(folder) / "package",
+            name=registry.full_name(NAME),
+            inputs=package.signature,
+            tags={},
+            metrics={},
+            params={},
+        )
+
+
+def register_versions(settings: Settings, **parts: Any) -> None:
+    """All of COEFFICIENTS, as versions 1, 2, …; the first is champion."""
+    made = [register(settings, linear_package(a, b, **parts)) for a, b in COEFFICIENTS]
+    Registry(settings.registry).promote(made[0])
 
 
 def workload(predictions: dict[str, Any], **source: Any) -> Workload:

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.faults.lives import Project
+from tests.faults.tally import Tally
 from tests.faults.targets import Target
+
+
+@pytest.fixture(scope="session", autouse=True)
+def told() -> Iterator[None]:
+    """What was counted is told once, at the end."""
+    yield
+    for tally in Tally.kept.values():
+        tally.tell()
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Tally:
+    """What the test's module counts."""
+    return Tally.of(request.module.__name__)
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,43 @@ Row = tuple[float, int, int]
 
 @dataclass
 class SourceHistory:
-    """Every version of the source: all of its rows, and the ids that the version wrote."""
+    """Every version of the source: all of its rows, and the ids that the version wrote.
+
+    With `readings` (day -> hour from midnight at which it was known -> value) rows are scored by
+    the newest reading of their day known at midnight, or by 0; without, by their own x. What is
+    not `strict` takes a negative x.
+    """
 
     rows: dict[int, Row] = field(default_factory=dict)
     rows_at: dict[int, dict[int, Row]] = field(default_factory=dict)
     written_at: dict[int, set[int]] = field(default_factory=dict)
     next_id: int = 1
+    readings: dict[int, dict[int, float]] | None = None
+    strict: bool = True
+
+    def score(self, row: Row, model: str) -> float | None:
+        """By a version of the model; None for a row that is refused."""
+        x, at, _ = row
+        if self.strict and x < 0:
+            return None
+        a, b = COEFFICIENTS[int(model) - 1]
+        if self.readings is None:
+            return a * x + b
+        known = {hour: z for hour, z in self.readings.get(at, {}).items() if hour <= 0}
+        return a * known[max(known)] + b if known else b
+
+    def counts(self, rows: dict[int, Row], model: str) -> dict[str, int]:
+        """What a run says that judged these rows."""
+        read = sum(copies for *_, copies in rows.values())
+        refused = [self.score(row, model) for row in rows.values()].count(None)
+        return {
+            "read": read,
+            "predicted": len(rows) - refused,
+            "quarantined": refused,
+            "duplicates": read - len(rows),
+            "out_of_scope": 0,
+            "deleted": 0,
+        }
 
     def commit(self, version: int, written: Iterable[int] = ()) -> None:
         self.rows_at[version] = dict(self.rows)
@@ -26,6 +57,9 @@ class SourceHistory:
 
     def at(self, version: int) -> dict[int, Row]:
         return self.rows_at[version] if version >= 0 else {}
+
+    def of_days(self, version: int, first: int, last: int) -> dict[int, Row]:
+        return {i: row for i, row in self.at(version).items() if first <= row[1] <= last}
 
     def written_since(self, version: int) -> set[int]:
         later = (ids for at, ids in self.written_at.items() if at > version)
@@ -45,17 +79,17 @@ class Belief:
     reached: int = -1
     stands_under: str | None = None
 
-    def judged(self, rows: dict[int, Row], model: str) -> Belief:
+    def judged(self, source: SourceHistory, rows: dict[int, Row], model: str) -> Belief:
         """After these rows were judged and scored by a version of the model."""
-        a, b = COEFFICIENTS[int(model) - 1]
         scores, refused = dict(self.scores), dict(self.refused)
-        for one, (x, _, copies) in rows.items():
+        for one, row in rows.items():
             scores.pop(one, None)
             refused.pop(one, None)
-            if x >= 0:
-                scores[one] = (a * x + b, model)
+            score = source.score(row, model)
+            if score is None:
+                refused[one] = row[2]
             else:
-                refused[one] = copies
+                scores[one] = (score, model)
         return replace(self, scores=scores, refused=refused)
 
     def without(self, ids: Iterable[int]) -> Belief:
@@ -75,14 +109,19 @@ class Belief:
             return self.everything(source, version, model)
         changed = {one for one, row in rows.items() if before.get(one) != row}
         judged = source.written_since(self.reached) & set(rows) if feed else changed
-        new = self.without(set(before) - set(rows)).judged({i: rows[i] for i in judged}, model)
+        new = self.without(set(before) - set(rows))
+        new = new.judged(source, {i: rows[i] for i in judged}, model)
         return replace(new, reached=version, stands_under=model)
 
     def everything(self, source: SourceHistory, version: int, model: str) -> Belief:
         """After a run that scored every row anew."""
-        new = Belief().judged(source.at(version), model)
+        new = Belief().judged(source, source.at(version), model)
         return replace(new, reached=version, stands_under=model)
 
     def backfilled(self, source: SourceHistory, model: str, first: int, last: int) -> Belief:
+        return self.judged(source, source.of_days(self.reached, first, last), model)
+
+    def retried(self, source: SourceHistory, model: str) -> Belief:
+        """After the refused rows were judged again."""
         rows = source.at(self.reached)
-        return self.judged({i: row for i, row in rows.items() if first <= row[1] <= last}, model)
+        return self.judged(source, {i: rows[i] for i in self.refused}, model)

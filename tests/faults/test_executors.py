@@ -24,13 +24,6 @@ KEYS, FILES = 40_000, 6
 
 
 @pytest.fixture(scope="module")
-def tally() -> Iterator[Tally]:
-    kept = Tally("executors")
-    yield kept
-    kept.tell()
-
-
-@pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with standalone(tmp_path_factory.mktemp("cluster")) as made:
         yield made

@@ -25,13 +25,6 @@ VICTIMS = ("driver", "jvm", "group")
 MODES = ("append", "upsert", "snapshot", "full", "backfill")
 
 
-@pytest.fixture(scope="module")
-def tally() -> Iterator[Tally]:
-    kept = Tally("kills")
-    yield kept
-    kept.tell()
-
-
 def _moment(window: str, project: Project) -> Callable[[], bool]:
     """What the disk shows at the moment of the kill."""
     staging, lake = Path(project.life.settings.staging), Path(project.life.settings.lake.root or "")

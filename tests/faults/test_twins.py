@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,6 @@ ROUNDS = int(os.environ.get("LAKESCORE_TWINS", "20"))
 #: So many of the rounds are two real processes; the others two sessions of one JVM.
 PROCESS_ROUNDS = int(os.environ.get("LAKESCORE_TWIN_PROCESSES", "2"))
 MODES = ("append", "upsert", "snapshot")
-
-
-@pytest.fixture(scope="module")
-def tally() -> Iterator[Tally]:
-    kept = Tally("twins")
-    yield kept
-    kept.tell()
 
 
 def at_once(*runs: Callable[[], Any]) -> list[Any]:

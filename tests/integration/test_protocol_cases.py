@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -15,7 +12,7 @@ from lakescore.lake import commits
 from lakescore.registry.store import Registry
 from lakescore.workflows import score as scoring
 from lakescore.workflows.run_result import Status
-from tests.linear import NAME, Life, day, linear_package
+from tests.linear import Life, day, linear_package, register
 
 pytestmark = pytest.mark.spark
 
@@ -100,17 +97,5 @@ def _register_with_context(life: Life) -> None:
         {"table": "plans", "on": ["id"], "static": True, "latest": {"z": "z"}}
     )
     features = (Feature(name="x", expression="z"),)
-    package = replace(linear_package(2.0, 1.0), contexts={"plans": context}, features=features)
-    registry = Registry(life.settings.registry)
-    name = registry.full_name(NAME)
-    with TemporaryDirectory() as folder:
-        package.save(Path(folder) / "package")
-        made = registry.register(
-            Path(folder) / "package",
-            name=name,
-            inputs=package.signature,
-            tags={},
-            metrics={},
-            params={},
-        )
-    registry.promote(made)
+    package = linear_package(2.0, 1.0, contexts={"plans": context}, features=features)
+    Registry(life.settings.registry).promote(register(life.settings, package))

@@ -4,46 +4,24 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 
+from lakescore.config.workload import Feature
 from lakescore.errors import ColumnMissing, UsageError
 from lakescore.lake.quarantine import Quarantine
 from lakescore.lake.snapshot import pin
-from lakescore.registry.store import Registry
 from lakescore.workflows.quarantine import quarantine_list
 from lakescore.workflows.run_result import RunResult, Status
 from lakescore.workflows.score import quarantine_retry
-from tests.linear import NAME, Life, day, linear_package
+from tests.linear import NAME, Life, day, linear_package, register
 
 pytestmark = pytest.mark.spark
 
 NEGATIVE = "expectation 'x is not negative' failed"
 ANY_X: dict[str, Any] = {"expectations": {}}
-
-
-def register_other_columns(settings: Any, root: Path) -> None:
-    """Version 4: `2 * y + 1`, made of another column than the versions before."""
-    from dataclasses import replace
-
-    from lakescore.config.workload import Feature
-
-    package = replace(
-        linear_package(2.0, 1.0), features=(Feature(name="x", expression="cast(y as double)"),)
-    )
-    package.save(root / "other")
-    registry = Registry(settings.registry)
-    registry.register(
-        root / "other",
-        name=registry.full_name(NAME),
-        inputs=package.signature,
-        tags={},
-        metrics={},
-        params={},
-    )
 
 
 def retry(one: Life) -> RunResult:
@@ -70,10 +48,11 @@ def adds_up(counts: dict[str, int]) -> bool:
 
 @pytest.mark.slow
 def test_a_refused_row_without_a_key_is_found_by_its_content_under_another_model(
-    life, tmp_path: Path
+    life,
 ) -> None:
     one = life(mode="upsert")
-    register_other_columns(one.settings, tmp_path)
+    of_y = (Feature(name="x", expression="cast(y as double)"),)
+    register(one.settings, linear_package(2.0, 1.0, features=of_y))
     one.append((None, 1.0, day(1)), (1, 1.0, day(1)), (1, 1.0, day(1)))
     one.sql("ALTER TABLE {t} ADD COLUMNS (y int)")
     one.sql("INSERT INTO {t} VALUES (NULL, 1.0, DATE'2024-01-01', 7)")

@@ -37,7 +37,7 @@ _SHORT_RUN_JVM = (
     "-XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000"
 )
 
-#: A JVM over memory in pages of 4 KiB loses a fifth of its time to looking them up, and more in a
+#: A JVM over memory in pages of 4 KiB loses a tenth of its time to looking them up, inside a
 #: virtual machine. An option of Linux alone: asked for where the kernel has them to give.
 _HUGE_PAGES = "-XX:+UseTransparentHugePages"
 _HUGE_PAGES_GIVEN = Path("/sys/kernel/mm/transparent_hugepage/enabled")
