@@ -52,8 +52,9 @@ class SourceHistory:
         }
 
     def commit(self, version: int, written: Iterable[int] = ()) -> None:
+        """The source is at a version now: a new one, unless there was nothing to do."""
         self.rows_at[version] = dict(self.rows)
-        self.written_at[version] = set(written)
+        self.written_at.setdefault(version, set()).update(written)
 
     def at(self, version: int) -> dict[int, Row]:
         return self.rows_at[version] if version >= 0 else {}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from lakescore.config.workload import Context, Feature
 from lakescore.errors import ForeignTable
 from lakescore.lake import commits
+from lakescore.lake.quarantine import Quarantine
 from lakescore.registry.store import Registry
 from lakescore.workflows import score as scoring
 from lakescore.workflows.run_result import Status
@@ -45,6 +47,38 @@ def test_predictions_stay_unwritten_when_the_quarantine_cannot_be_written(life) 
     with pytest.raises(ForeignTable, match="theirs is not a quarantine table"):
         one.score()
     assert one.scores() == []
+
+
+def test_what_a_crashed_run_refused_goes_once_another_has_its_number(
+    life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = life()
+    one.append((1, 1.0, day(1)), (2, -1.0, day(1)))
+    one.score()
+    one.append((3, -3.0, day(1)))
+    monkeypatch.setattr(commits, "write_once", mock.Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        one.score()
+    monkeypatch.undo()
+    assert (attempts(one), one.refused()) == (2, [('{"id":2}', 1)])
+    one.score()
+    assert attempts(one) == 3
+    one.append((4, -4.0, day(1)))
+    one.score()
+    assert attempts(one) == 3
+    assert one.refused() == [('{"id":2}', 1), ('{"id":3}', 1), ('{"id":4}', 1)]
+
+    one.append((5, -5.0, day(1)))
+    one.score()
+    one.append((6, -6.0, day(1)))
+    monkeypatch.setattr(Quarantine, "attempts", mock.Mock(side_effect=AssertionError))
+    assert one.score().counts["quarantined"] == 1  # nobody else wrote: not asked
+
+
+def attempts(life: Life) -> int:
+    """How many attempts have rows in the quarantine, in force or not."""
+    rows = life.lake.table("scores_quarantine").read(life.spark)
+    return int(rows.select("_attempt_id").distinct().count())
 
 
 def test_rows_that_land_during_a_backfill_are_left_to_the_next_run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -187,3 +188,30 @@ def test_what_stood_before_a_commit_is_not_told_by_a_cleaned_history():
 def test_a_first_part_that_was_never_committed_is_no_unfinished_catch_up():
     assert Chain.of([CREATED], APP).tells_part
     assert not Chain.of([TableCommit(9, 0, "OPTIMIZE")], APP).tells_part
+
+
+@pytest.mark.parametrize(
+    ("then", "newest", "left"),
+    [
+        (5, (5, "a twin"), True),  # the commit refused no row
+        (5, (6, "b"), True),  # the commit's own refused rows
+        (5, (6, "a twin"), False),
+        (5, (7, "b"), False),  # and somebody else's before
+        (None, (6, "b"), False),
+    ],
+)
+def test_a_quarantine_is_left_as_is_by_the_newest_commit_alone(then, newest, left):
+    own = commit(2, 2, "b")
+    own = replace(own, metadata={**own.metadata, "quarantine_version": then})
+    chain = Chain.of([own, commit(1, 1, "a"), CREATED], APP)
+    version, attempt = newest
+    written = TableCommit(version, 0, "WRITE", metadata={"attempt_id": attempt})
+    assert chain.left_as_is(written) is left
+    undone = Chain.of([restore(3, to=1), own, commit(1, 1, "a"), CREATED], APP)
+    assert not undone.left_as_is(written)
+
+
+def test_a_running_attempt_is_not_that_of_a_commit():
+    chain = Chain.of([commit(2, 2, "b"), commit(1, 1, "a"), CREATED], APP)
+    assert chain.are_all_named({"a": 1, "b": 2})
+    assert not chain.are_all_named({"a": 1, "c": 3})

@@ -33,7 +33,8 @@ class Progress:
     `commit_seq` is the highest number ever used, `source_version` (of the table `source_id`)
     how far the rows that stand now go. A RESTORE lowers the second, never the first.
     `stands_under` is the model that `rescore: all` last brought every row to, or scored new rows
-    with; a backfill does not move it.
+    with; a backfill does not move it. At `quarantine_version` the quarantine had no attempt but
+    those of commits, if that is known.
     """
 
     commit_seq: int = 0
@@ -45,6 +46,7 @@ class Progress:
     stands_under: str | None = None
     mode: str | None = None
     part: Part | None = None
+    quarantine_version: int | None = None
 
     @property
     def next_seq(self) -> int:
@@ -126,6 +128,21 @@ class Chain:
         """Whether a RESTORE took the newest of its commits back, and none was made since."""
         return bool(self.own) and self.own[0] not in self.in_force
 
+    def left_as_is(self, newest: TableCommit) -> bool:
+        """Whether nobody wrote to the quarantine since the newest commit but that commit itself.
+
+        `newest` is the quarantine's newest commit. Then all its attempts are those of commits, for
+        they were when the run of that commit began.
+        """
+        if not self.own or self.is_undone:
+            return False
+        told = self.own[0].metadata
+        then, own = told.get("quarantine_version"), told.get("attempt_id")
+        if then is None:
+            return False
+        written = newest.version == then + 1 and newest.metadata.get("attempt_id") == own
+        return written or newest.version == then
+
     def tells_before(self, commit: TableCommit) -> bool:
         """Whether it shows what progress was without `commit`, or that there was none."""
         older = any(one.version < commit.version for one in self.in_force)
@@ -135,6 +152,10 @@ class Chain:
         """What progress was without `commit`, one of those in force."""
         older = [c for c in self.in_force if c.version < commit.version]
         return replace(self, in_force=tuple(older)).progress(_day(commit))
+
+    def are_all_named(self, attempts: Mapping[str, int]) -> bool:
+        """Whether each of the quarantine's attempts is that of a commit."""
+        return set(attempts) <= {commit.metadata.get("attempt_id") for commit in self.own}
 
     def strays(self, attempts: Mapping[str, int]) -> list[str]:
         """Of the quarantine's attempts (id -> number), those whose number another attempt took.

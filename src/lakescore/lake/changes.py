@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from lakescore.config.base import quoted
 from lakescore.errors import SourceChanged, TypeMismatch, VersionUnreadable
-from lakescore.lake.history import TableCommit, commits_between
+from lakescore.lake.history import TableCommit
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -62,7 +62,7 @@ def rows_since(
     refuse_recreated(snapshot, after_version, table_id)
     if after_version == snapshot.version:
         return snapshot.read(spark).where(F.lit(False))
-    commits = commits_between(spark, snapshot.table, after_version, snapshot.version)
+    commits = snapshot.commits_since(spark, after_version)
     _refuse(snapshot, [commit for commit in commits if commit.operation.startswith(_REPLACING)])
     refuse_retyped(spark, snapshot, after_version, in_use)
     ignored = _ignored(commits, deletes)
@@ -194,7 +194,7 @@ def added_rows(
     spark: SparkSession, snapshot: Snapshot, after: int, *, deletes: str = "refuse"
 ) -> DataFrame:
     """As `rows_since`, always from the files that the commits added. Raises SourceChanged."""
-    commits = commits_between(spark, snapshot.table, after, snapshot.version)
+    commits = snapshot.commits_since(spark, after)
     _refuse(snapshot, [commit for commit in commits if commit.operation.startswith(_REPLACING)])
     refuse_retyped(spark, snapshot, after, None)
     return _from_added_files(spark, snapshot, after, commits, _ignored(commits, deletes))

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from lakescore.errors import SourceChanged
 from lakescore.lake.chain import Part
 from lakescore.lake.changes import added_rows, folders_tell_partitions, read_files
-from lakescore.lake.history import TableCommit, commits_between
+from lakescore.lake.history import TableCommit
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -123,7 +123,7 @@ def _by_version(
     spark: SparkSession, head: Snapshot, after: int, max_rows: int, deletes: str | None
 ) -> Chunk:
     """`deletes` is None where one version is not cut further."""
-    commits = commits_between(spark, head.table, after, head.version)
+    commits = head.commits_since(spark, after)
     total, version = 0, after
     for commit in commits:
         rows = _touched(commit, unknown=max_rows)

@@ -139,11 +139,11 @@ class PredictionsLog:
         elif chain.is_undone:
             self._settle(chain)
             chain = self._chain()
-        self._quarantine.remove(chain.strays(self._quarantine.attempts(chain.lowest_seq)))
+        tidy_at = self._tidy_quarantine(chain)
         for newest in chain.in_force[:1]:
             if newest.metadata.get("purges"):
                 self._quarantine.purge_deleted(newest.metadata["attempt_id"])
-        return chain.progress(as_of)
+        return replace(chain.progress(as_of), quarantine_version=tidy_at)
 
     def lost_attempts(self) -> list[str]:
         """The quarantine's attempts whose number another took: what `roll_forward` removes."""
@@ -307,6 +307,22 @@ class PredictionsLog:
         except Exception as error:
             cause = str(error).split("\n", 1)[0]
             log.warning("payloads of deleted rows stay until the next run: %s", cause)
+
+    def _tidy_quarantine(self, chain: Chain) -> int | None:
+        """Remove the attempts whose number another took; the version that then has no other left.
+
+        Which attempts there are is asked of the rows only where somebody else may have written:
+        that reads the table's state, most of what a small run costs.
+        """
+        newest = self._quarantine.newest_commit()
+        if newest is None:
+            return None
+        if chain.left_as_is(newest):
+            return newest.version
+        attempts = self._quarantine.attempts(chain.lowest_seq)
+        strays = chain.strays(attempts)
+        self._quarantine.remove(strays)
+        return newest.version if chain.are_all_named(attempts) else None
 
     def _exists(self) -> bool:
         return bool(self._properties())

@@ -31,8 +31,7 @@ class CommitPlan:
     over the quarantine) says which refused rows in force are judged anew; with `merge_by`, also
     those of the same key. With `only_mended` the rows are refused ones that are judged again: those
     valid now are closed, by the source's `key`, and the others stand as they were. `as_of` is the
-    day of a snapshot,
-    `stands_under` as in Progress,
+    day of a snapshot, `stands_under` and `quarantine_version` are as in Progress,
     `workload_mode` what the workload declares. With `part` the commit takes progress no further
     than `after_version` and that part of `source_version`.
     """
@@ -58,6 +57,7 @@ class CommitPlan:
     part: Part | None = None
     key: tuple[str, ...] = ()
     only_mended: bool = False
+    quarantine_version: int | None = None
 
     def metadata(self) -> dict[str, Any]:
         """The plan as commit metadata."""

@@ -17,7 +17,7 @@ from lakescore.config.base import quoted
 from lakescore.config.predictions import AS_OF
 from lakescore.lake.contract import CONTENT_HASH, CONTRACT_COLUMNS, DELETED, PAYLOAD, REASONS
 from lakescore.lake.creation import check_role, create_table, with_columns
-from lakescore.lake.history import metadata_json
+from lakescore.lake.history import metadata_json, recent_commits
 from lakescore.lake.lineage import CommitPlan, newest_lineage, with_lineage
 from lakescore.lake.schemas import string_literal
 from lakescore.lake.writes import own_rows, past_races
@@ -25,6 +25,7 @@ from lakescore.lake.writes import own_rows, past_races
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
+    from lakescore.lake.history import TableCommit
     from lakescore.lake.tables import Table
 
 ATTEMPT_ID = "_attempt_id"
@@ -45,6 +46,12 @@ class Quarantine:
 
     def exists(self) -> bool:
         return self._table.exists(self._spark)
+
+    def newest_commit(self) -> TableCommit | None:
+        """The newest commit of the table, by whomever; None where there is no table."""
+        if not self.exists():
+            return None
+        return recent_commits(self._spark, self._table, 1)[0]
 
     def rows(self) -> DataFrame:
         """This workload's rows, in force or not. Raises TableNotFound."""

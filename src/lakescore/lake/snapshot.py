@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lakescore.errors import VersionUnreadable
-from lakescore.lake.history import recent_commits
+from lakescore.lake.history import TableCommit, commits_between, recent_commits
 from lakescore.lake.schemas import schema_hash
 from lakescore.lake.tables import Table, TableDetail
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
+
+#: How many commits are read with a pin: most runs follow the one before within so many.
+_LOOK_BACK = 16
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Snapshot:
     schema_hash: str
     schema: StructType = field(compare=False, repr=False)
     detail: TableDetail = field(compare=False, repr=False)
+    #: The commits up to the pin that were read with it, newest first.
+    commits: tuple[TableCommit, ...] = field(default=(), compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.table.name}@{self.version}"
@@ -36,6 +41,12 @@ class Snapshot:
     def at(self, spark: SparkSession, version: int) -> Snapshot:
         """The same table at another version. Raises VersionUnreadable."""
         return pin(spark, self.table, version)
+
+    def commits_since(self, spark: SparkSession, after: int) -> list[TableCommit]:
+        """The commits in (after, version], oldest first; fewer where the log was cleaned."""
+        if self.commits and self.commits[-1].version <= after + 1:
+            return [commit for commit in reversed(self.commits) if commit.version > after]
+        return commits_between(spark, self.table, after, self.version)
 
     def schema_at(self, spark: SparkSession, version: int) -> StructType:
         """The table's columns at another version. Raises VersionUnreadable."""
@@ -64,15 +75,19 @@ def pin(spark: SparkSession, table: Table, version: int | None = None) -> Snapsh
         if view is not None:
             return view
         detail = table.detail(spark)
+    commits: list[TableCommit] = []
     if version is None:
-        version = recent_commits(spark, table, 1)[0].version
+        commits = recent_commits(spark, table, _LOOK_BACK)
+        version = commits[0].version
     try:
         schema = _read(spark, table, version).schema
     except VersionUnreadable as error:
         if is_filtered(error.__cause__):
             return filtered_table(spark, table).at(spark, version)
         raise
-    return Snapshot(table, detail.table_id, version, schema_hash(schema), schema, detail)
+    return Snapshot(
+        table, detail.table_id, version, schema_hash(schema), schema, detail, tuple(commits)
+    )
 
 
 def _read(spark: SparkSession, table: Table, version: int) -> DataFrame:

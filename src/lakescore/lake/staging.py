@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,10 +25,10 @@ from lakescore.lake.contract import (
     DELETED,
     KEY,
     OUT_OF_SCOPE,
+    REASONS,
     ROW_HASH,
     SCORE,
     is_valid,
-    top_reasons,
 )
 from lakescore.lake.leftovers import held
 from lakescore.lake.tables import absolute_folder, local_folder
@@ -174,9 +175,9 @@ def stage(scored: DataFrame, folder: str, *, read: int, out_of_scope: int = 0) -
     _check_columns(scored)
     scored.write.mode("overwrite").parquet(folder)
     staged = Staged(folder, scored.schema, Counts(0, 0, 0))
-    counts = _counts(staged.rows(spark), read, out_of_scope)
-    reasons = top_reasons(staged.quarantined(spark)) if counts.quarantined else {}
-    return Staged(folder, scored.schema, counts, reasons)
+    tallies = _tallies(staged.rows(spark))
+    counts = _counts(tallies, read, out_of_scope)
+    return Staged(folder, scored.schema, counts, _top_reasons(tallies))
 
 
 def _fate(schema: StructType) -> Column:
@@ -228,15 +229,40 @@ def _check_columns(scored: DataFrame) -> None:
         )
 
 
-def _counts(rows: DataFrame, read: int, out_of_scope: int) -> Counts:
+@dataclass(frozen=True)
+class _Tally:
+    """How many rows of one fate there are for the same reasons, and how many they stand for."""
+
+    fate: str
+    reasons: tuple[str, ...]
+    kept: int
+    copies: int
+
+
+def _tallies(rows: DataFrame) -> list[_Tally]:
+    """One pass over the staged files."""
+    counted = rows.groupBy(_FATE, REASONS).agg(
+        F.count(F.lit(1)).alias("kept"), F.sum(COPIES).alias("copies")
+    )
+    return [
+        _Tally(row[_FATE], tuple(row[REASONS] or ()), row["kept"], row["copies"])
+        for row in counted.collect()
+    ]
+
+
+def _top_reasons(tallies: Sequence[_Tally], limit: int = 5) -> dict[str, int]:
+    """How many rows each reason refuses, the most frequent first."""
+    found: Counter[str] = Counter()
+    for tally in tallies:
+        if tally.fate == "quarantined":
+            found.update(dict.fromkeys(tally.reasons, tally.kept))
+    ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+    return dict(ordered[:limit])
+
+
+def _counts(tallies: Sequence[_Tally], read: int, out_of_scope: int) -> Counts:
     """Counts of the staged files, checked against what was read."""
-    found = {
-        row[_FATE]: (row["kept"], row["copies"])
-        for row in rows.groupBy(_FATE)
-        .agg(F.count(F.lit(1)).alias("kept"), F.sum(COPIES).alias("copies"))
-        .collect()
-    }
-    copies = sum(one for _, one in found.values())
+    copies = sum(tally.copies for tally in tallies)
     if copies + out_of_scope != read:
         raise ContractViolated(
             f"{read} rows were read, {out_of_scope} of them not in scope, and {copies} were "
@@ -244,12 +270,14 @@ def _counts(rows: DataFrame, read: int, out_of_scope: int) -> Counts:
             hint="a static context with several rows per key doubles rows; files that changed "
             "during the run lose them",
         )
-    kept = {fate: count for fate, (count, _) in found.items()}
+    kept: Counter[str] = Counter()
+    for tally in tallies:
+        kept[tally.fate] += tally.kept
     return Counts(
         read=read,
-        predicted=kept.get("predicted", 0),
-        quarantined=kept.get("quarantined", 0),
+        predicted=kept["predicted"],
+        quarantined=kept["quarantined"],
         duplicates=copies - sum(kept.values()),
-        out_of_scope=out_of_scope + kept.get(OUT_OF_SCOPE, 0),
-        deleted=kept.get(DELETED, 0),
+        out_of_scope=out_of_scope + kept[OUT_OF_SCOPE],
+        deleted=kept[DELETED],
     )

@@ -90,6 +90,7 @@ class ScoringPlan:
             part=_part_after(step, self.pins.source.version),
             key=self.workload.source.key,
             only_mended=step.mode == "retry",
+            quarantine_version=self.progress.quarantine_version,
         )
 
     def describe(self) -> dict[str, Any]:
