@@ -211,6 +211,14 @@ def test_a_quarantine_is_left_as_is_by_the_newest_commit_alone(then, newest, lef
     assert not undone.left_as_is(written)
 
 
+def test_of_attempts_under_a_number_that_history_lost_the_last_counts():
+    chain = Chain.of([commit(8, 5, "e")], APP)
+    attempts = {"crashed": 4, "d": 4, "running": 5, "e": 5}
+    assert chain.not_in_force(attempts) == ["crashed", "running"]
+    nothing = Chain.of([TableCommit(9, 0, "OPTIMIZE")], APP)
+    assert nothing.not_in_force(attempts) == ["crashed", "running"]
+
+
 def test_a_running_attempt_is_not_that_of_a_commit():
     chain = Chain.of([commit(2, 2, "b"), commit(1, 1, "a"), CREATED], APP)
     assert chain.are_all_named({"a": 1, "b": 2})

@@ -168,11 +168,19 @@ class Chain:
         return sorted(a for a, seq in attempts.items() if seq in shown and a not in named)
 
     def not_in_force(self, attempts: Mapping[str, int]) -> list[str]:
-        """Attempts that no standing commit names: lost, undone, running now, or crashed."""
-        if not self.own and not self.complete:
-            return []
+        """Attempts that no standing commit names: lost, undone, running now, or crashed.
+
+        Of numbers that a cleaned history no longer shows, the last of `attempts` (in the order of
+        their writing) counts: a run that crashed under a number was before the one that used it.
+        """
         named = {commit.metadata.get("attempt_id") for commit in self.in_force}
-        return sorted(a for a, seq in attempts.items() if seq >= self.lowest_seq and a not in named)
+        told = bool(self.own) or self.complete
+        last = {seq: attempt for attempt, seq in attempts.items()}
+        return sorted(
+            attempt
+            for attempt, seq in attempts.items()
+            if (attempt not in named if told and seq >= self.lowest_seq else attempt != last[seq])
+        )
 
 
 def _day(commit: TableCommit) -> date | None:

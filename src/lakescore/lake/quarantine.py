@@ -121,12 +121,17 @@ class Quarantine:
         self.append(copies, plan, attempt_id, closed)
 
     def attempts(self, since_seq: int) -> dict[str, int]:
-        """Attempts under a commit number of at least `since_seq`: attempt id -> number."""
+        """Attempts under a commit number of at least `since_seq`: attempt id -> number.
+
+        In the order in which they were written.
+        """
         if not self.exists():
             return {}
         judged = self.rows().where(F.col("_commit_seq") >= since_seq)
-        found = judged.groupBy(ATTEMPT_ID).agg(F.max("_commit_seq").alias("seq")).collect()
-        return {row[ATTEMPT_ID]: row["seq"] for row in found}
+        found = judged.groupBy(ATTEMPT_ID).agg(
+            F.max("_commit_seq").alias("seq"), F.max("_scored_at").alias("at")
+        )
+        return {row[ATTEMPT_ID]: row["seq"] for row in found.orderBy("at").collect()}
 
     def newest(self, seq: int | None = None) -> Mapping[str, Any]:
         """The newest lineage of the rows (of one commit number); empty when there are none."""
