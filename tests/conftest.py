@@ -125,7 +125,9 @@ def life(
 
     shutil.copyfile(registered / "mlflow.db", tmp_path / "mlflow.db")
 
-    def make(feed: bool = True, source: dict[str, Any] | None = None, **predictions: Any) -> Life:
+    def make(
+        *, feed: bool = True, source: dict[str, Any] | None = None, **predictions: Any
+    ) -> Life:
         return Life(spark, settings, workload(predictions, **(source or {})), feed)
 
     return make

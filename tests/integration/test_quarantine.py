@@ -227,7 +227,7 @@ def test_a_retry_merges_in_upsert_and_leaves_the_others_as_they_were(life) -> No
     one.sql("UPDATE {t} SET x = -1 WHERE id = 1")
     one.append((5, 5.0, day(1)))
     mended = life(
-        {"expectations": {"x": "x > -5"}, "max_quarantined": {"count": 0, "share": 1.0}},
+        source={"expectations": {"x": "x > -5"}, "max_quarantined": {"count": 0, "share": 1.0}},
         mode="upsert",
         on_invalid="mark",
     )
