@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -15,6 +16,8 @@ Row = tuple[float, int, int]
 class SourceHistory:
     """Every version of the source: all of its rows, and the ids that the version wrote.
 
+    A row whose id is negative here has no key in the source.
+
     With `readings` (day -> hour from midnight at which it was known -> value) rows are scored by
     the newest reading of their day known at midnight, or by 0; without, by their own x. What is
     not `strict` takes a negative x.
@@ -27,11 +30,22 @@ class SourceHistory:
     readings: dict[int, dict[int, float]] | None = None
     strict: bool = True
 
-    def score(self, row: Row, model: str) -> float | None:
-        """By a version of the model; None for a row that is refused."""
-        x, at, _ = row
-        if self.strict and x < 0:
-            return None
+    def judge(self, rows: dict[int, Row], model: str) -> tuple[dict[int, float], dict[int, int]]:
+        """What a run that judges these rows scores, and copies of what it refuses.
+
+        Of rows without a key those alike are copies of one.
+        """
+        scores, refused, first = dict[int, float](), Counter[int](), dict[Row, int]()
+        for one, (x, at, copies) in rows.items():
+            if one < 0:
+                refused[first.setdefault((x, at, 1), one)] += copies
+            elif self.strict and x < 0:
+                refused[one] = copies
+            else:
+                scores[one] = self._score(x, at, model)
+        return scores, dict(refused)
+
+    def _score(self, x: float, at: int, model: str) -> float:
         a, b = COEFFICIENTS[int(model) - 1]
         if self.readings is None:
             return a * x + b
@@ -40,13 +54,13 @@ class SourceHistory:
 
     def counts(self, rows: dict[int, Row], model: str) -> dict[str, int]:
         """What a run says that judged these rows."""
+        scores, refused = self.judge(rows, model)
         read = sum(copies for *_, copies in rows.values())
-        refused = [self.score(row, model) for row in rows.values()].count(None)
         return {
             "read": read,
-            "predicted": len(rows) - refused,
-            "quarantined": refused,
-            "duplicates": read - len(rows),
+            "predicted": len(scores),
+            "quarantined": len(refused),
+            "duplicates": read - len(scores) - len(refused),
             "out_of_scope": 0,
             "deleted": 0,
         }
@@ -82,16 +96,13 @@ class Belief:
 
     def judged(self, source: SourceHistory, rows: dict[int, Row], model: str) -> Belief:
         """After these rows were judged and scored by a version of the model."""
-        scores, refused = dict(self.scores), dict(self.refused)
-        for one, row in rows.items():
-            scores.pop(one, None)
-            refused.pop(one, None)
-            score = source.score(row, model)
-            if score is None:
-                refused[one] = row[2]
-            else:
-                scores[one] = (score, model)
-        return replace(self, scores=scores, refused=refused)
+        scores, refused = source.judge(rows, model)
+        before = self.without(rows)
+        return replace(
+            self,
+            scores={**before.scores, **{one: (score, model) for one, score in scores.items()}},
+            refused={**before.refused, **refused},
+        )
 
     def without(self, ids: Iterable[int]) -> Belief:
         gone = set(ids)
@@ -123,6 +134,6 @@ class Belief:
         return self.judged(source, source.of_days(self.reached, first, last), model)
 
     def retried(self, source: SourceHistory, model: str) -> Belief:
-        """After the refused rows were judged again."""
+        """After the refused rows that have a key were judged again."""
         rows = source.at(self.reached)
-        return self.judged(source, {i: rows[i] for i in self.refused}, model)
+        return self.judged(source, {i: rows[i] for i in self.refused if i > 0}, model)

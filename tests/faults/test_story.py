@@ -118,6 +118,17 @@ class LakeStory(RuleBasedStateMachine):
         self.life.append(*copies)
         self._source_moved(new)
 
+    @precondition(lambda self: self.mode == "append" and not self.chunked)
+    @rule(values=st.lists(ROWS, min_size=1, max_size=3))
+    def append_without_key(self, values: list[Row]) -> None:
+        """Alike ones of one run are one; of two chunks they would be two."""
+        self._drew("append without a key")
+        ids = self.source.new_ids(len(values))
+        new = {-one: row for one, row in zip(ids, values, strict=True)}
+        self.source.rows |= new
+        self.life.append(*((None, x, day(d)) for x, d, n in values for _ in range(n)))
+        self._source_moved(new)
+
     @precondition(lambda self: self.mode != "append" and self.source.rows)
     @rule(data=st.data(), x=st.sampled_from([-1.0, 2.0, 4.0]))
     def update(self, data: st.DataObject, x: float) -> None:
@@ -462,7 +473,10 @@ class Following(LakeStory):
         if self.partial or not self._has_scores():
             return
         _compare(self._found(), self._scores(self.belief))
-        refused = [(f'{{"id":{i}}}', copies) for i, copies in self.belief.refused.items()]
+        refused = [
+            (f'{{"id":{one if one > 0 else "null"}}}', copies)
+            for one, copies in self.belief.refused.items()
+        ]
         TALLY.compare(0, self.life.refused(), refused)
 
     def _scores(self, belief: Belief) -> list[tuple[Any, ...]]:
