@@ -146,9 +146,11 @@ MUTATIONS = (
         (
             Edit(
                 _ROWS,
-                "        read, out_of_scope = count_scope(landed, where)\n",
-                """        read, out_of_scope = landed.sparkSession.sparkContext.accumulator(0), 0
-        _, counted = count_scope, read
+                "        found = survey(landed, key, where)\n",
+                """        from dataclasses import replace
+
+        counted = landed.sparkSession.sparkContext.accumulator(0)
+        found = replace(survey(landed, key, where), read=counted)
 
         def counting(batches):
             for batch in batches:
@@ -158,7 +160,7 @@ MUTATIONS = (
         landed = landed.mapInArrow(counting, landed.schema)
 """,
             ),
-            Edit(_ROWS, "judged, read - out_of_scope)", "judged, 0)"),
+            Edit(_ROWS, "judged, found.read - found.out_of_scope)", "judged, 0)"),
             Edit(
                 _STAGING,
                 '    scored.write.mode("overwrite").parquet(folder)\n',

@@ -10,9 +10,10 @@ from lakescore.config.workload import QuarantineBounds, Source
 from lakescore.errors import ColumnMissing, ContractViolated, TypeMismatch
 from lakescore.lake.canonical import row_hash
 from lakescore.lake.contract import (
+    Survey,
     check_bounds,
     check_schema,
-    count_scope,
+    survey,
     top_reasons,
     with_reasons,
 )
@@ -112,10 +113,20 @@ def test_a_schema_that_does_not_fit_says_what_is_there(spark):
         check_schema(frame, undated, [], where="s@1")
 
 
-def test_rows_out_of_scope_are_counted(spark):
-    rows = spark.createDataFrame([(1,), (2,), (None,)], "x int")
-    assert count_scope(rows, "x > 1") == (3, 2)
-    assert count_scope(rows, None) == (3, 0)
+def test_a_survey_counts_scope_and_sees_repeats_in_it(spark):
+    rows = spark.createDataFrame([(1, 1), (2, 2), (2, 0), (3, None)], "id int, x int")
+    assert survey(rows, ["id"], "x > 0") == Survey(4, 2, repeats=False)
+    assert survey(rows, ["id"]) == Survey(4, 0, repeats=True)
+    assert survey(rows, ["id", "x"]) == Survey(4, 0, repeats=False)
+    assert survey(rows.limit(0), ["id"]) == Survey(0, 0, repeats=False)
+
+
+def test_alike_rows_without_a_key_are_copies_though_no_key_repeats(spark):
+    assert judged(spark, [(1, 1.0), (None, 2.0), (None, 2.0), (None, 3.0)]) == {
+        (1, 1.0): ([], 1),
+        (None, 2.0): (["key id is null"], 2),
+        (None, 3.0): (["key id is null"], 1),
+    }
 
 
 def test_bounds_stop_a_run_and_name_the_reasons():

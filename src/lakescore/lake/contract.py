@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyspark.sql import Column, Window
@@ -64,6 +65,7 @@ def with_reasons(
     *,
     in_use: Sequence[str] | None = None,
     masked: Collection[str] = (),
+    repeats: bool | None = None,
 ) -> DataFrame:
     """The rows with CONTRACT_COLUMNS: why each may not be scored, or an empty array.
 
@@ -79,15 +81,14 @@ def with_reasons(
     rows without a key only those that are wholly alike count as copies. Neither hash covers
     `masked` columns: beside the rest of the row, a hash of few possible values gives them away.
 
-    Reads the key columns once, in a job of its own, to learn whether any key repeats; only if
-    one does are the rows shuffled.
+    Only where a key `repeats` (as `survey` says; asked of it when None) are the rows shuffled.
     """
     own = [name for name in rows.columns if name != CHANGE]
     every = [name for name in own if name != INGEST]
     used = every if in_use is None else list(dict.fromkeys([*source.key, *in_use]))
     whole = content_hash(rows, _without(every, masked))
     checked = rows.withColumn(REASONS, _reasons(rows, source, used))
-    if _has_duplicates(rows, source.key):
+    if survey(rows, source.key).repeats if repeats is None else repeats:
         content = F.when(_has_no_key(source.key), whole).otherwise(row_hash(rows, used))
         judged = _collapse_copies(checked, source.key, content)
     else:
@@ -115,13 +116,30 @@ def is_valid() -> Column:
     return F.size(F.col(REASONS)) == 0
 
 
-def count_scope(rows: DataFrame, where: str | None) -> tuple[int, int]:
-    """How many rows there are, and how many of them `predictions.where` leaves out."""
+@dataclass(frozen=True)
+class Survey:
+    """Rows `read`, how many of them are out of scope, whether a key `repeats` among the others."""
+
+    read: int
+    out_of_scope: int
+    repeats: bool
+
+
+def survey(rows: DataFrame, key: Sequence[str], where: str | None = None) -> Survey:
+    """In one pass over the key columns; `where` is `predictions.where`.
+
+    Rows that share the parts of their key that they have repeat as well: they may be copies.
+    """
     outside = F.lit(False) if where is None else ~in_scope(where)
-    counted = rows.agg(
-        F.count(F.lit(1)).alias("read"), F.count(F.when(outside, F.lit(1))).alias("outside")
-    ).first()
-    return (0, 0) if counted is None else (counted["read"], counted["outside"])
+    by_key = rows.groupBy(*(quoted(name) for name in _apart(rows, key))).agg(
+        F.count(F.lit(1)).alias("rows"), F.count(F.when(outside, F.lit(1))).alias("outside")
+    )
+    found = by_key.agg(
+        F.coalesce(F.sum("rows"), F.lit(0)).alias("read"),
+        F.coalesce(F.sum("outside"), F.lit(0)).alias("outside"),
+        F.coalesce(F.max(F.col("rows") - F.col("outside")), F.lit(0)).alias("most"),
+    ).collect()[0]
+    return Survey(found["read"], found["outside"], found["most"] > 1)
 
 
 def in_scope(where: str | None) -> Column:
@@ -259,13 +277,6 @@ def _not_finite(name: str) -> Column:
     value = F.col(quoted(name)).cast("double")
     infinite = F.abs(value) == F.lit(float("inf"))
     return F.when(F.isnan(value) | infinite, F.lit(f"{name} is NaN or infinite"))
-
-
-def _has_duplicates(rows: DataFrame, key: Sequence[str]) -> bool:
-    """Whether a key that has no null stands more than once."""
-    names = [quoted(name) for name in _apart(rows, key)]
-    counted = rows.select(*names).dropna("any").groupBy(*names).count()
-    return bool(counted.where("count > 1").limit(1).count() > 0)
 
 
 def _apart(rows: DataFrame, key: Sequence[str]) -> list[str]:

@@ -168,7 +168,7 @@ def run_folder(spark: SparkSession, staging: str, run_id: str) -> Iterator[str]:
 def stage(scored: DataFrame, folder: str, *, read: int, out_of_scope: int = 0) -> Staged:
     """Write the scored frame, with its CONTRACT_COLUMNS, in one pass, and count what is there.
 
-    `read` and `out_of_scope` come from `count_scope`, a count of its own, so that a row lost or
+    `read` and `out_of_scope` come from `survey`, a count of its own, so that a row lost or
     doubled between the source and here is seen. Raises ContractViolated when the sum is off.
     """
     spark = scored.sparkSession

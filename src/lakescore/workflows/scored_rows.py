@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from lakescore.config.settings import ScoringSettings, Settings
     from lakescore.config.workload import Context
+    from lakescore.lake.contract import Survey
     from lakescore.workflows.plan import ScoringPlan
     from lakescore.workflows.steps import Step
 
@@ -43,11 +44,10 @@ def scored_rows(
     pinned = plan.pins.source
     check_schema(pinned.read(spark), source, [*needed, *masked], where=str(pinned), types=types)
     landed = _landed(spark, settings, plan, step, in_use)
-    scoped, read, out_of_scope = _scoped(landed, predictions.where)
-    judged = with_reasons(scoped, source, in_use=in_use, masked=masked)
-    return ScoredRows(
-        _predicted(spark, settings.scoring, plan, judged, read - out_of_scope), read, out_of_scope
-    )
+    scoped, found = _scoped(landed, source.key, predictions.where)
+    judged = with_reasons(scoped, source, in_use=in_use, masked=masked, repeats=found.repeats)
+    frame = _predicted(spark, settings.scoring, plan, judged, found.read - found.out_of_scope)
+    return ScoredRows(frame, found.read, found.out_of_scope)
 
 
 def _landed(
@@ -114,21 +114,22 @@ def _refused(
     return again.select(*(quoted(name) for name in rows.columns))
 
 
-def _scoped(landed: DataFrame, where: str | None) -> tuple[DataFrame, int, int]:
-    """The rows to stage, how many were read, and how many were left out as not in scope.
+def _scoped(landed: DataFrame, key: Sequence[str], where: str | None) -> tuple[DataFrame, Survey]:
+    """The rows to stage, and what is known of those that were read.
 
     Of changed rows none is left out: one that left the scope takes its prediction with it.
     """
     from pyspark.sql import functions as F
 
-    from lakescore.lake.contract import CHANGE, OUT_OF_SCOPE, SCORE, count_scope, in_scope
+    from lakescore.lake.contract import CHANGE, OUT_OF_SCOPE, SCORE, in_scope, survey
 
     if CHANGE not in landed.columns:
-        read, out_of_scope = count_scope(landed, where)
-        return landed.where(in_scope(where)), read, out_of_scope
+        found = survey(landed, key, where)
+        return landed.where(in_scope(where)), found
     left = (F.col(CHANGE) == SCORE) & ~in_scope(where)
     change = F.when(left, F.lit(OUT_OF_SCOPE)).otherwise(F.col(CHANGE))
-    return landed.withColumn(CHANGE, change), landed.count(), 0
+    changed = landed.withColumn(CHANGE, change)
+    return changed, survey(changed, key)
 
 
 def _predicted(
