@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,10 +68,11 @@ def test_runs_add_up_and_an_empty_one_advances(runs: Runs):
 
     assert runs.score("r2", 6, []).committed
 
-    progress = runs.log.roll_forward()
+    progress = runs.log.progress()
     assert progress == Progress(
         commit_seq=2, source_version=6, source_id="source-id", model_version="3", run_id="r2"
     )
+    assert runs.log.roll_forward() == replace(progress, quarantine_version=1)
     assert runs.scored() == [(1, "churn", "r1", 1, 4)]
     assert runs.refused() == [('{"id":2}', "r1")]
     properties = runs.predictions.properties(runs.spark)
