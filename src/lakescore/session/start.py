@@ -42,8 +42,7 @@ _SHORT_RUN_JVM = (
 _HUGE_PAGES = "-XX:+UseTransparentHugePages"
 _HUGE_PAGES_GIVEN = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
-#: What Spark remembers of past queries for a web page that is off: a thousand plans otherwise,
-#: which fill a small heap.
+#: What Spark remembers of past queries for a web page that is off: a thousand plans otherwise.
 _SHORT_MEMORY = {
     "spark.ui.retainedJobs": "50",
     "spark.ui.retainedStages": "50",
