@@ -21,6 +21,8 @@ pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 #: Each of so many keys comes twice, in other files: all rows meet their copies in a shuffle.
 KEYS, FILES = 40_000, 6
+#: Many readers a core: most are still to come when the first is done.
+SHUFFLED = 60
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ def project(spark, registered: Path, tmp_path: Path, cluster: Cluster) -> Projec
     rows.write.format("delta").save(made.life.source.path)
     settings = tmp_path / "conf" / "local.yml"
     content = yaml.safe_load(settings.read_text())
-    content["spark"] |= {"master": cluster.url, "shuffle_partitions": FILES}
+    content["spark"] |= {"master": cluster.url, "shuffle_partitions": SHUFFLED}
     # Small partitions stay apart, so that some are still to be read when an executor goes.
     content["spark"]["conf"] |= cluster.conf() | {
         "spark.sql.adaptive.coalescePartitions.enabled": False

@@ -63,7 +63,8 @@ def test_a_late_source_is_scored_with_a_warning(life, caplog) -> None:
     assert "events@0: the newest `loaded_at` is" in result.warnings[0]
     assert re.search(r"13 h \d+ min ago; warn_after is 12 hours", result.warnings[0])
     assert result.warnings[0] in caplog.text
-    assert one.score().warnings == result.warnings
+    (again,) = one.score().warnings
+    assert again.startswith("events@0: the newest `loaded_at` is")
 
 
 @pytest.mark.parametrize("rows", [[], [(1, None)], [(1, NOW + 3 * DAY)]])

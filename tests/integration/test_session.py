@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
@@ -124,3 +125,21 @@ def test_spark_submit_needs_no_further_options(settings: Settings, tmp_path: Pat
     said = json.loads(done.stdout[done.stdout.index("{") :])
     assert said["rows"] == 3
     assert said["zone"] == "UTC"
+
+
+def test_a_connection_that_broke_with_its_jvm_prints_no_traceback(
+    spark: SparkSession, capfd: pytest.CaptureFixture[str]
+) -> None:
+    context: Any = spark.sparkContext
+
+    def fail(error: Exception) -> None:
+        raise error
+
+    for error in (EOFError(), ConnectionResetError(), ValueError("a wrong token")):
+        try:
+            fail(error)
+        except Exception:
+            context._accumulatorServer.handle_error(None, ("127.0.0.1", 0))
+    printed = capfd.readouterr().err
+    assert printed.count("Traceback") == 1
+    assert "ValueError: a wrong token" in printed

@@ -163,7 +163,7 @@ def _local_session(settings: Settings, app_name: str) -> SparkSession:
         os.environ["SPARK_HOME"] = str(spark_home())
         conf |= _class_path(conf, java, jars)
     builder = _builder(app_name, conf).master(settings.spark.master or "local[*]")
-    return _with_delta(builder.getOrCreate())
+    return _with_delta(_own(builder))
 
 
 def _class_path(conf: Mapping[str, str], java: Java, jars: Sequence[Path]) -> dict[str, str]:
@@ -188,7 +188,7 @@ def _submitted_session(settings: Settings, app_name: str) -> SparkSession:
         conf["spark.databricks.delta.snapshotPartitions"] = str(
             settings.spark.delta_snapshot_partitions
         )
-    return _with_delta(_builder(app_name, _beside_submitted(conf)).getOrCreate())
+    return _with_delta(_own(_builder(app_name, _beside_submitted(conf))))
 
 
 def _beside_submitted(conf: dict[str, str]) -> dict[str, str]:
@@ -207,6 +207,23 @@ def _builder(app_name: str, conf: dict[str, str]) -> SparkSession.Builder:
     for key, value in conf.items():
         builder = builder.config(key, value)
     return builder
+
+
+def _own(builder: SparkSession.Builder) -> SparkSession:
+    """A new session that leaves it to `lost_session` to say that its Java process has died.
+
+    PySpark's receiver of accumulator updates prints a traceback of the connection that broke.
+    """
+    session = builder.getOrCreate()
+    receiver: Any = session.sparkContext._accumulatorServer
+    print_traceback = receiver.handle_error
+
+    def handle_error(*request: object) -> None:
+        if not isinstance(sys.exc_info()[1], (EOFError, ConnectionError)):
+            print_traceback(*request)
+
+    receiver.handle_error = handle_error
+    return session
 
 
 def _active_session() -> SparkSession | None:
