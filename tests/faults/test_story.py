@@ -65,6 +65,11 @@ PREDICTION_TIME = "cast(day as timestamp)"
 READINGS = "day date, z double, known_at timestamp"
 
 
+#: So many things at most happen to the lake between two runs.
+IDLE = 3
+busy = precondition(lambda self: self.idle < IDLE)
+
+
 class Crash(Exception):
     """The process ends here."""
 
@@ -105,10 +110,12 @@ class LakeStory(RuleBasedStateMachine):
         self.belief, self.earlier = belief, list[Any]()
         self.known: dict[int, Any] = {}
         self.partial = self.forgot = self.unsettled = False
+        self.idle = 0
         self.append([(1.0, 1, 1), (-1.0, 2, 1)])
 
     # --- what happens to the source ------------------------------------------------------------
 
+    @busy
     @rule(values=st.lists(ROWS, min_size=1, max_size=4))
     def append(self, values: list[Row]) -> None:
         self._drew("append")
@@ -119,6 +126,7 @@ class LakeStory(RuleBasedStateMachine):
         self._source_moved(new)
 
     @precondition(lambda self: self.mode == "append" and not self.chunked)
+    @busy
     @rule(values=st.lists(ROWS, min_size=1, max_size=3))
     def append_without_key(self, values: list[Row]) -> None:
         """Alike ones of one run are one; of two chunks they would be two."""
@@ -130,6 +138,7 @@ class LakeStory(RuleBasedStateMachine):
         self._source_moved(new)
 
     @precondition(lambda self: self.mode != "append" and self.source.rows)
+    @busy
     @rule(data=st.data(), x=st.sampled_from([-1.0, 2.0, 4.0]))
     def update(self, data: st.DataObject, x: float) -> None:
         self._drew("update")
@@ -140,6 +149,7 @@ class LakeStory(RuleBasedStateMachine):
         self._source_moved([one])
 
     @precondition(lambda self: self.mode != "append" and self.source.rows)
+    @busy
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
         self._drew("delete")
@@ -149,6 +159,7 @@ class LakeStory(RuleBasedStateMachine):
         self._source_moved()
 
     @precondition(lambda self: self.mode != "append")
+    @busy
     @rule(x=st.sampled_from([-3.0, 6.0]))
     def overwrite(self, x: float) -> None:
         """Half of the rows stay as they are, the others go, and one comes."""
@@ -158,6 +169,7 @@ class LakeStory(RuleBasedStateMachine):
         self.life.overwrite(*((i, x, day(d)) for i, (x, d, _) in self.source.rows.items()))
         self._source_moved(self.source.rows)
 
+    @busy
     @rule()
     def add_column(self) -> None:
         self._drew("add a column")
@@ -165,6 +177,7 @@ class LakeStory(RuleBasedStateMachine):
         self.life.sql(f"ALTER TABLE {{t}} ADD COLUMNS ({name} string)")
         self._source_moved()
 
+    @busy
     @rule()
     def optimize(self) -> None:
         self._drew("optimize")
@@ -173,6 +186,7 @@ class LakeStory(RuleBasedStateMachine):
         if self._has_scores():
             optimize(self.spark, self.scores_table)
 
+    @busy
     @rule(version=st.sampled_from(["1", "2", "3"]))
     def promote(self, version: str) -> None:
         self._drew("promote")
@@ -182,6 +196,7 @@ class LakeStory(RuleBasedStateMachine):
     # --- what happens to the predictions -------------------------------------------------------
 
     @precondition(lambda self: self.known and not self.partial)
+    @busy
     @rule(data=st.data())
     def foreign_restore(self, data: st.DataObject) -> None:
         self._drew("foreign restore")
@@ -192,6 +207,7 @@ class LakeStory(RuleBasedStateMachine):
         self._check()
 
     @precondition(lambda self: self._has_scores() and not self.partial and not self.unsettled)
+    @busy
     @rule()
     def lose_history(self) -> None:
         self._drew("lose history of the predictions")
@@ -200,6 +216,7 @@ class LakeStory(RuleBasedStateMachine):
         self.known, self.earlier, self.forgot = {}, [], True
 
     @precondition(lambda self: self._has_scores() and not self.partial)
+    @busy
     @rule()
     def vacuum(self) -> None:
         self._drew("vacuum")
@@ -208,6 +225,7 @@ class LakeStory(RuleBasedStateMachine):
         self.known, self.earlier = {}, []
 
     @precondition(lambda self: self.earlier and not self.partial and not self.forgot)
+    @busy
     @rule()
     def take_back(self) -> None:
         self._drew("restore")
@@ -220,6 +238,7 @@ class LakeStory(RuleBasedStateMachine):
 
     def _drew(self, what: str, *, runs: int = 0) -> None:
         """Count a rule, and how many scoring runs it starts."""
+        self.idle = 0 if runs else self.idle + 1
         TALLY.drawn["scoring runs"] += runs
         TALLY.drawn[f"{self.name}: {what}"] += 1
 
@@ -288,12 +307,12 @@ class Following(LakeStory):
         """What was not scored by then can no longer be told from what was."""
         self._drew("lose history of the source")
         TALLY.fault("lose history of the source")
-        behind = self.belief.reached < self._version()
+        lost = self.belief.reached < self._version() and not self._restates()
         lose_history(self.spark, self.life.source)
         self._source_moved()
         # Taken back to before that, the workload would have to start over.
         self.known, self.earlier = {}, []
-        if behind:
+        if lost:
             with pytest.raises((SourceChanged, VersionUnreadable)):
                 self.life.score()
             self._check()
@@ -448,15 +467,17 @@ class Following(LakeStory):
 
     def _moved(self) -> bool:
         """Whether a plain run has something to do."""
-        restates = self.rescore == "all" and self.belief.stands_under not in (None, self.champion)
-        return self._version() != self.belief.reached or restates
+        return self._version() != self.belief.reached or self._restates()
+
+    def _restates(self) -> bool:
+        """Whether a plain run takes every row again, for the new model."""
+        return self.rescore == "all" and self.belief.stands_under not in (None, self.champion)
 
     def _rows_of_a_score(self) -> dict[int, Row] | None:
         """Those that a plain run judges; None where that takes more than the oracle knows."""
-        moved = self.belief.stands_under not in (None, self.champion)
         if self.partial or self.forgot or self.mode == "upsert":
             return None
-        if moved and self.rescore == "all":
+        if self._restates():
             return self.source.rows
         new = self.source.written_since(self.belief.reached)
         return {one: row for one, row in self.source.rows.items() if one in new}
@@ -497,6 +518,7 @@ class LateReadings(Following):
         self.source.readings = {}
         self.read_late(1, 1.0, 0)
 
+    @busy
     @rule(number=st.integers(1, 3), z=st.sampled_from([0.5, 1.0, 8.0]), hour=st.integers(-6, 3))
     def read_late(self, number: int, z: float, hour: int) -> None:
         """A reading comes, known `hour` hours after the day's midnight, when rows are scored."""
