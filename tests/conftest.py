@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Tests run each piece of code a few times: compiling it lightly takes less than half the time.
 QUICK_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+#: The session of a whole suite lives long enough for the optimising compiler.
+LONG_RUN_JVM = "-XX:+UseParallelGC"
 #: For a handful of rows generating and compiling code takes longer than interpreting a plan does.
 INTERPRETED = {
     "spark.sql.codegen.wholeStage": "false",
@@ -52,7 +54,7 @@ def settings_under(root: Path) -> Settings:
             driver_memory="1g",
             shuffle_partitions=2,
             delta_snapshot_partitions=2,
-            conf=INTERPRETED,
+            conf={**INTERPRETED, "spark.driver.extraJavaOptions": LONG_RUN_JVM},
         ),
         runs=str(root / "lake" / "_lakescore" / "runs"),
         staging=str(root / "lake" / "_lakescore" / "staging"),

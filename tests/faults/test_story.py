@@ -66,7 +66,7 @@ READINGS = "day date, z double, known_at timestamp"
 
 
 #: So many things at most happen to the lake between two runs.
-IDLE = 3
+IDLE = 5
 busy = precondition(lambda self: self.idle < IDLE)
 
 

@@ -115,17 +115,17 @@ def local_conf(settings: Settings) -> dict[str, str]:
         "spark.sql.warehouse.dir": _warehouse(settings),
         **spark.conf,
     }
-    options = [f'"-Dlog4j2.configurationFile={_QUIET_LOG.as_uri()}"']
-    options.append(conf.get("spark.driver.extraJavaOptions", _jvm_options()))
+    options = [f'"-Dlog4j2.configurationFile={_QUIET_LOG.as_uri()}"', *_huge_pages()]
+    options.append(conf.get("spark.driver.extraJavaOptions", _SHORT_RUN_JVM))
     return conf | {"spark.driver.extraJavaOptions": " ".join(options)}
 
 
-def _jvm_options() -> str:
+def _huge_pages() -> list[str]:
     try:
-        huge_pages = "[never]" not in _HUGE_PAGES_GIVEN.read_text()
+        given = "[never]" not in _HUGE_PAGES_GIVEN.read_text()
     except OSError:
-        huge_pages = False
-    return f"{_SHORT_RUN_JVM} {_HUGE_PAGES}" if huge_pages else _SHORT_RUN_JVM
+        given = False
+    return [_HUGE_PAGES] if given else []
 
 
 def _shared_conf(settings: Settings) -> dict[str, str]:
