@@ -47,7 +47,7 @@ test-faults: setup ## Random stories, real kills, twins, a failing environment (
 	@rm -rf $(FAULTS)
 	@LAKESCORE_STORIES=$${LAKESCORE_STORIES:-10} LAKESCORE_STEPS=$${LAKESCORE_STEPS:-40} \
 	LAKESCORE_FAULTS_OUT=$(FAULTS) \
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal tests/faults; code=$$?; \
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile tests/faults; code=$$?; \
 	$(BIN)/python -m tests.faults.tally $(FAULTS) $(FAULTS_PAGE); exit $$code
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile -m slow tests/integration
 

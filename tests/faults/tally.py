@@ -14,6 +14,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from threading import Lock
 from typing import Any, ClassVar
 
 OUT = "LAKESCORE_FAULTS_OUT"
@@ -30,6 +31,7 @@ class Tally:
         self.faults: Counter[str] = Counter()
         self.drawn: Counter[str] = Counter()
         self.rows: Counter[str] = Counter(read=0, lost=0, doubled=0, wrong=0)
+        self._lock = Lock()
 
     @classmethod
     def of(cls, module: str) -> Tally:
@@ -38,8 +40,14 @@ class Tally:
         return cls.kept.setdefault(kind, cls(kind))
 
     def fault(self, *names: str) -> None:
-        self.faults["all"] += 1
-        self.faults.update(names)
+        self._add(self.faults, "all", *names)
+
+    def drew(self, rule: str, *, runs: int) -> None:
+        """A rule of a story, which starts so many scoring runs."""
+        self._add(self.drawn, rule, *["scoring runs"] * runs)
+
+    def read(self, rows: int) -> None:
+        self._add(self.rows, read=rows)
 
     def compare(self, read: int, found: Iterable[Any], expected: Iterable[Any]) -> None:
         """Count, then assert: rows are (identity, value), predictions and refused rows alike.
@@ -50,12 +58,18 @@ class Tally:
         ids, wanted = Counter(one for one, _ in have), Counter(one for one, _ in want)
         lost, doubled = sum((wanted - ids).values()), sum((ids - wanted).values())
         wrong = len(set(have) - set(want)) if not lost and not doubled else 0
-        self.rows.update(read=read, lost=lost, doubled=doubled, wrong=wrong)
+        self._add(self.rows, read=read, lost=lost, doubled=doubled, wrong=wrong)
         assert (lost, doubled, wrong) == (0, 0, 0), (
             f"missing {list((wanted - ids).items())[:5]}, "
             f"too many {list((ids - wanted).items())[:5]}, "
             f"wrong {sorted(set(have) - set(want))[:5]}"
         )
+
+    def _add(self, counter: Counter[str], *names: str, **times: int) -> None:
+        """Stories are told in several threads."""
+        with self._lock:
+            counter.update(names)
+            counter.update(times)
 
     def tell(self) -> None:
         """A line on stdout, or a file of its own in the folder that LAKESCORE_FAULTS_OUT names."""

@@ -9,14 +9,18 @@ at the end every version of the predictions that a run left must still say it.
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest import mock
 
 import hypothesis.strategies as st
@@ -43,6 +47,9 @@ from tests.faults.oracle import Belief, Row, SourceHistory
 from tests.faults.tally import Tally
 from tests.linear import Life, day, register_versions, workload
 
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
 pytestmark = pytest.mark.spark
 
 STORIES = int(os.environ.get("LAKESCORE_STORIES", "1"))
@@ -50,6 +57,8 @@ STEPS = int(os.environ.get("LAKESCORE_STEPS", "8"))
 SEED = int(os.environ.get("LAKESCORE_SEED", "0"))
 #: Telling a failed story again and again, ever shorter, takes an hour: asked for, not usual.
 PHASES = (Phase.generate, Phase.shrink)[: 2 if "LAKESCORE_SHRINK" in os.environ else 1]
+#: Stories told at once, in threads of one process: half of its work is to compile code.
+AT_ONCE = 2
 TALLY = Tally.of(__name__)
 
 CRASHES = ("while staging", "before the quarantine", "before the commit", "after the commit")
@@ -72,6 +81,12 @@ busy = precondition(lambda self: self.idle < IDLE)
 
 class Crash(Exception):
     """The process ends here."""
+
+
+#: Where the run of this story ends.
+ends_at: ContextVar[str] = ContextVar("ends_at", default="")
+#: What commits before the run of this story does, once.
+outrun_by: ContextVar[Callable[[], None] | None] = ContextVar("outrun_by", default=None)
 
 
 @dataclass(frozen=True)
@@ -239,8 +254,7 @@ class LakeStory(RuleBasedStateMachine):
     def _drew(self, what: str, *, runs: int = 0) -> None:
         """Count a rule, and how many scoring runs it starts."""
         self.idle = 0 if runs else self.idle + 1
-        TALLY.drawn["scoring runs"] += runs
-        TALLY.drawn[f"{self.name}: {what}"] += 1
+        TALLY.drew(f"{self.name}: {what}", runs=runs)
 
     def _version(self) -> int:
         return newest_version(self.life.source)
@@ -262,7 +276,7 @@ class LakeStory(RuleBasedStateMachine):
 
     def _count(self, result: RunResult, rows: dict[int, Row] | None) -> None:
         """The run's own counts are those of the `rows` that it judged, where that is known."""
-        TALLY.rows["read"] += result.counts["read"]
+        TALLY.read(result.counts["read"])
         if rows is not None:
             assert result.counts == self.source.counts(rows, self.champion)
 
@@ -405,7 +419,7 @@ class Following(LakeStory):
             "full": lambda: self.life.score(full=True),
             "backfill": lambda: self.life.backfill(first=DAY_ONE, last=DAY_ONE),
         }
-        with _crashing(point), pytest.raises(Crash):
+        with _now(ends_at, point), pytest.raises(Crash):
             runs[kind]()
         if point == "after the commit":
             self._after_crash(kind)
@@ -432,16 +446,8 @@ class Following(LakeStory):
             kind = "full"
         self._drew(f"twin {rival}, {kind}", runs=2)
         TALLY.fault("twin")
-        real, raced = commits.PredictionsLog.commit, list[bool]()
         mine = self.champion
-
-        def commit(log: Any, staged: Any, plan: Any) -> Any:
-            if not raced:
-                raced.append(True)
-                self._rival(rival)
-            return real(log, staged, plan)
-
-        with mock.patch.object(commits.PredictionsLog, "commit", commit):
+        with _now(outrun_by, lambda: self._rival(rival)):
             result = self.life.score(full=kind == "full")
         if kind == "full":
             assert result.status is Status.DONE
@@ -560,7 +566,7 @@ class Days(LakeStory):
             self.promote("2" if self.champion == "1" else "1")
         self._drew(f"crash {point}, score", runs=1)
         TALLY.fault("crash", f"crash {point}")
-        with _crashing(point), pytest.raises(Crash):
+        with _now(ends_at, point), pytest.raises(Crash):
             self.life.score(as_of=day(number))
         if point == "after the commit":
             self._became(self._scored(number))
@@ -573,16 +579,12 @@ class Days(LakeStory):
             self.promote("2" if self.champion == "1" else "1")
         self._drew("twin", runs=2)
         TALLY.fault("twin")
-        real, raced = commits.PredictionsLog.commit, list[bool]()
 
-        def commit(log: Any, staged: Any, plan: Any) -> Any:
-            if not raced:
-                raced.append(True)
-                self.life.score(as_of=day(other))
-                self._became(self._scored(other), known=False)
-            return real(log, staged, plan)
+        def rival() -> None:
+            self.life.score(as_of=day(other))
+            self._became(self._scored(other), known=False)
 
-        with mock.patch.object(commits.PredictionsLog, "commit", commit):
+        with _now(outrun_by, rival):
             result = self.life.score(as_of=day(number))
         assert result.status is (Status.ALREADY_DONE if number == other else Status.DONE)
         self._became(self._scored(number), known=False)
@@ -632,25 +634,55 @@ def _by_key(rows: list[tuple[Any, ...]]) -> list[tuple[Any, Any]]:
     return [(row[:-1] if isinstance(row[0], date) else row[:1], row[-2:]) for row in rows]
 
 
-def _crashing(point: str) -> Any:
-    real_write, real_stage = commits.write_once, staging.stage
+@contextmanager
+def _now(what: ContextVar[Any], value: Any) -> Iterator[None]:
+    token = what.set(value)
+    try:
+        yield
+    finally:
+        what.reset(token)
 
-    def at_commit(*args: Any, **kwargs: Any) -> Any:
-        if kwargs["metadata"]["kind"] != "predictions":
-            return real_write(*args, **kwargs)
-        if point == "after the commit":
-            real_write(*args, **kwargs)
-        raise Crash
 
-    def at_stage(*args: Any, **kwargs: Any) -> Any:
-        real_stage(*args, **kwargs)
-        raise Crash
+@pytest.fixture(scope="module")
+def seams() -> Iterator[None]:
+    """The protocol's steps, at which the run of a story may end or be outrun."""
+    stage, write_once = staging.stage, commits.write_once
+    judge, commit = commits.PredictionsLog._judge, commits.PredictionsLog.commit
 
-    if point == "while staging":
-        return mock.patch.object(staging, "stage", at_stage)
-    if point == "before the quarantine":
-        return mock.patch.object(commits.PredictionsLog, "_judge", side_effect=Crash)
-    return mock.patch.object(commits, "write_once", at_commit)
+    def staging_ends(*args: Any, **kwargs: Any) -> Any:
+        staged = stage(*args, **kwargs)
+        if ends_at.get() == "while staging":
+            raise Crash
+        return staged
+
+    def judging_ends(*args: Any) -> Any:
+        if ends_at.get() == "before the quarantine":
+            raise Crash
+        return judge(*args)
+
+    def writing_ends(*args: Any, **kwargs: Any) -> Any:
+        ends = kwargs["metadata"]["kind"] == "predictions" and ends_at.get()
+        if ends == "before the commit":
+            raise Crash
+        written = write_once(*args, **kwargs)
+        if ends == "after the commit":
+            raise Crash
+        return written
+
+    def commit_is_outrun(*args: Any) -> Any:
+        rival = outrun_by.get()
+        if rival is not None:
+            outrun_by.set(None)
+            rival()
+        return commit(*args)
+
+    with (
+        mock.patch.object(staging, "stage", staging_ends),
+        mock.patch.object(commits.PredictionsLog, "_judge", judging_ends),
+        mock.patch.object(commits, "write_once", writing_ends),
+        mock.patch.object(commits.PredictionsLog, "commit", commit_is_outrun),
+    ):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -673,44 +705,81 @@ def registered_with_readings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="module")
+def one_parser() -> Iterator[None]:
+    """Python 3.11 cannot parse in two threads at once, and Hypothesis reads its rules' source."""
+    parse, alone = ast.parse, Lock()
+
+    def parse_alone(*args: Any, **kwargs: Any) -> Any:
+        with alone:
+            return parse(*args, **kwargs)
+
+    with mock.patch.object(ast, "parse", parse_alone):
+        yield
+
+
+class Story(NamedTuple):
+    """Which story to tell."""
+
+    name: str
+    mode: str
+    kind: type[LakeStory]
+    number: int
+
+
 def _stories() -> Iterator[Any]:
     """STORIES of every kind, each a test of its own."""
-    for number in range(STORIES):
-        for mode, kind in (
-            ("append", Following),
-            ("upsert", Following),
-            ("append", LateReadings),
-            ("upsert", LateReadings),
-            ("snapshot", Days),
+    for number in range(SEED, SEED + STORIES):
+        for name, mode, kind in (
+            ("append", "append", Following),
+            ("upsert", "upsert", Following),
+            ("append, late readings", "append", LateReadings),
+            ("upsert, late readings", "upsert", LateReadings),
+            ("snapshot", "snapshot", Days),
         ):
-            name = f"{mode}, late readings" if kind is LateReadings else mode
-            yield pytest.param(name, mode, kind, SEED + number, id=f"{name}, {SEED + number}")
+            yield pytest.param(Story(name, mode, kind, number), id=f"{name}, {number}")
 
 
-@pytest.mark.parametrize(("name", "mode", "kind", "number"), _stories())
-def test_every_story_ends_as_the_oracle_says(
-    spark,
+@pytest.fixture(scope="module")
+def endings(
+    request: pytest.FixtureRequest,
+    spark: SparkSession,
+    seams: None,
+    one_parser: None,
     registered: Path,
     registered_with_readings: Path,
-    tmp_path: Path,
-    name: str,
-    mode: str,
-    kind: type[LakeStory],
-    number: int,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[Story, Future[None]]]:
+    """How the stories of this test run end."""
+
+    def tell(story: Story) -> None:
+        machine = seed(story.number)(type("Machine", (story.kind,), {}))
+        machine.spark, machine.scratch = spark.newSession(), tmp_path_factory.mktemp("story")
+        machine.mode, machine.name = story.mode, story.name
+        late = story.kind is LateReadings
+        machine.registered = registered_with_readings if late else registered
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=1,
+                stateful_step_count=STEPS,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+                print_blob=True,
+                database=None,
+                phases=PHASES,
+            ),
+            _min_steps=STEPS - 1,
+        )
+
+    stories = [i.callspec.params["story"] for i in request.session.items if i.path == request.path]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield {story: pool.submit(tell, story) for story in stories}
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("story", _stories())
+def test_every_story_ends_as_the_oracle_says(
+    endings: dict[Story, Future[None]], story: Story
 ) -> None:
-    story = seed(number)(type("Story", (kind,), {}))
-    story.spark, story.scratch, story.mode, story.name = spark, tmp_path, mode, name
-    story.registered = registered_with_readings if kind is LateReadings else registered
-    run_state_machine_as_test(
-        story,
-        settings=settings(
-            max_examples=1,
-            stateful_step_count=STEPS,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            print_blob=True,
-            database=None,
-            phases=PHASES,
-        ),
-        _min_steps=STEPS - 1,
-    )
+    endings[story].result()

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from lakescore.session.jars import SYNAPSE
+from tests.workspace import USER, empty_workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 JOBS = sorted((ROOT / "resources").glob("*.job.yml"))
@@ -125,14 +126,56 @@ def test_prod_runs_as_a_service_principal_and_dev_mode_may_pause() -> None:
         assert "pause_status" not in only_job(path)[1]["schedule"]
 
 
-def test_files_fit_the_schema_of_the_databricks_command() -> None:
+@pytest.fixture(scope="module")
+def databricks() -> str:
+    """The Databricks command: a tool of development alone, under its own licence."""
     command = os.environ.get("DATABRICKS_CLI") or shutil.which("databricks")
     if command is None:
-        pytest.skip("no Databricks CLI: put `databricks` on PATH or name it in DATABRICKS_CLI")
+        pytest.skip("no Databricks CLI: scripts/databricks_cli.sh builds it, where there is Go")
+    return command
+
+
+def test_files_fit_the_schema_of_the_databricks_command(databricks: str) -> None:
     text = subprocess.run(
-        [command, "bundle", "schema"], capture_output=True, text=True, check=True, cwd=ROOT
+        [databricks, "bundle", "schema"], capture_output=True, text=True, check=True, cwd=ROOT
     ).stdout
     # Its patterns use classes that Python's expressions do not know.
     text = text.replace(r"[\\p{L}\\p{N}]", r"[^\\W_]").replace(r"\\p{L}", r"[^\\W\\d_]")
     for path in [ROOT / "databricks.yml", *sorted((ROOT / "resources").glob("*.yml"))]:
         jsonschema.validate(read(path), json.loads(text))
+
+
+@pytest.mark.parametrize("target", BUNDLE["targets"])
+def test_every_target_is_valid(databricks: str, tmp_path: Path, target: str) -> None:
+    for name in ("databricks.yml", "resources", "conf", "pyproject.toml"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
+        copy(ROOT / name, tmp_path / name)
+    for pattern in BUNDLE["sync"]["exclude"]:
+        left_out = tmp_path / pattern.removesuffix("**")
+        left_out.mkdir()
+        (left_out / "file").touch()
+    with empty_workspace() as address:
+        done = subprocess.run(
+            [databricks, "bundle", "validate", "--strict", "--target", target, "--output", "json"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            cwd=tmp_path,
+            env={
+                "HOME": str(tmp_path),
+                "PATH": os.environ["PATH"],
+                "NO_COLOR": "1",
+                "DATABRICKS_HOST": address,
+                "DATABRICKS_TOKEN": "none",
+                "DATABRICKS_CONFIG_FILE": str(tmp_path / "missing"),
+                "DATABRICKS_BUNDLE_ENGINE": "direct",
+                "DATABRICKS_CLI_DISABLE_TELEMETRY": "1",
+                "DATABRICKS_CACHE_ENABLED": "false",
+            },
+        )
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    told = json.loads(done.stdout)
+    assert set(told["resources"]["jobs"]) == {only_job(path)[0] for path in JOBS}
+    assert told["workspace"]["current_user"]["userName"] == USER

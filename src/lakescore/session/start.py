@@ -210,11 +210,25 @@ def _builder(app_name: str, conf: dict[str, str]) -> SparkSession.Builder:
 
 
 def _own(builder: SparkSession.Builder) -> SparkSession:
-    """A new session that leaves it to `lost_session` to say that its Java process has died.
+    """A new session, with two habits of PySpark's mended."""
+    session = builder.getOrCreate()
+    _remember_classes(session)
+    _leave_lost_java_to_us(session)
+    return session
+
+
+def _remember_classes(session: SparkSession) -> None:
+    """For each column expression PySpark has the JVM search its jars for the same classes."""
+    jvm: Any = session.sparkContext._jvm
+    for name in ("functions", "PythonUtils"):
+        setattr(jvm, name, getattr(jvm, name))
+
+
+def _leave_lost_java_to_us(session: SparkSession) -> None:
+    """`lost_session` says that the Java process has died.
 
     PySpark's receiver of accumulator updates prints a traceback of the connection that broke.
     """
-    session = builder.getOrCreate()
     receiver: Any = session.sparkContext._accumulatorServer
     print_traceback = receiver.handle_error
 
@@ -223,7 +237,6 @@ def _own(builder: SparkSession.Builder) -> SparkSession:
             print_traceback(*request)
 
     receiver.handle_error = handle_error
-    return session
 
 
 def _active_session() -> SparkSession | None:
