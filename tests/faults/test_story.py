@@ -44,6 +44,7 @@ from lakescore.workflows.score import quarantine_retry
 from tests.conftest import settings_under
 from tests.faults.lake_events import lose_history, newest_version, optimize, restore_to, vacuum
 from tests.faults.oracle import Belief, Row, SourceHistory
+from tests.faults.reader import rows_at
 from tests.faults.tally import Tally
 from tests.linear import Life, day, register_versions, workload
 
@@ -59,6 +60,8 @@ SEED = int(os.environ.get("LAKESCORE_SEED", "0"))
 PHASES = (Phase.generate, Phase.shrink)[: 2 if "LAKESCORE_SHRINK" in os.environ else 1]
 #: Stories told at once, in threads of one process: half of its work is to compile code.
 AT_ONCE = 2
+#: A checkpoint costs as much as a run does: a story's tables make a few of them, not dozens.
+TABLE_DEFAULTS = "spark.databricks.delta.properties.defaults"
 TALLY = Tally.of(__name__)
 
 CRASHES = ("while staging", "before the quarantine", "before the commit", "after the commit")
@@ -75,7 +78,7 @@ READINGS = "day date, z double, known_at timestamp"
 
 
 #: So many things at most happen to the lake between two runs.
-IDLE = 5
+IDLE = 7
 busy = precondition(lambda self: self.idle < IDLE)
 
 
@@ -110,6 +113,8 @@ class LakeStory(RuleBasedStateMachine):
     scratch: Path
     mode: str
     name: str
+    #: The columns of the predictions that a belief is about.
+    says: tuple[str, ...]
 
     def start(
         self, number: int, options: dict[str, Any], belief: Any, *, feed: bool, **source: Any
@@ -121,6 +126,8 @@ class LakeStory(RuleBasedStateMachine):
         settings, options = settings_under(root), {"mode": self.mode, **options}
         self.life = Life(self.spark, settings, workload(options, **source), feed)
         self.scores_table = self.life.lake.table("scores")
+        self.quarantine_table = self.life.lake.table("scores_quarantine")
+        self.refused: tuple[Any, list[tuple[Any, ...]]] = (None, [])
         self.champion, self.source = "1", SourceHistory()
         self.belief, self.earlier = belief, list[Any]()
         self.known: dict[int, Any] = {}
@@ -290,7 +297,14 @@ class LakeStory(RuleBasedStateMachine):
 
     def _found(self, version: int | None = None) -> list[tuple[Any, ...]]:
         """What the predictions say."""
-        raise NotImplementedError
+        return rows_at(self.scores_table, self.says, version)
+
+    def _refused(self) -> list[tuple[Any, ...]]:
+        """The refused rows in force: asked of lakescore once for each state of the tables."""
+        state = newest_version(self.scores_table), newest_version(self.quarantine_table)
+        if self.refused[0] != state:
+            self.refused = state, self.life.refused()
+        return self.refused[1]
 
     def teardown(self) -> None:
         for version, belief in getattr(self, "known", {}).items():
@@ -301,6 +315,7 @@ class Following(LakeStory):
     """A workload that follows its source, by append or upsert."""
 
     belief: Belief
+    says = ("id", "prediction", "_model_version")
 
     @initialize(
         feed=st.booleans(),
@@ -504,13 +519,10 @@ class Following(LakeStory):
             (f'{{"id":{one if one > 0 else "null"}}}', copies)
             for one, copies in self.belief.refused.items()
         ]
-        TALLY.compare(0, self.life.refused(), refused)
+        TALLY.compare(0, self._refused(), refused)
 
     def _scores(self, belief: Belief) -> list[tuple[Any, ...]]:
         return sorted((i, *score) for i, score in belief.scores.items())
-
-    def _found(self, version: int | None = None) -> list[tuple[Any, ...]]:
-        return self.life.scores(version)
 
 
 class LateReadings(Following):
@@ -543,6 +555,7 @@ class Days(LakeStory):
     """A workload that scores its whole source, a day at a time."""
 
     belief: dict[int, Day]
+    says = ("_as_of", "id", "prediction")
 
     @initialize(number=NUMBER)
     def begin(self, number: int) -> None:
@@ -612,7 +625,7 @@ class Days(LakeStory):
             for at in self.belief.values()
             for i, copies in at.judged.refused.items()
         ]
-        TALLY.compare(0, self.life.refused(), refused)
+        TALLY.compare(0, self._refused(), refused)
 
     def _scores(self, belief: dict[int, Day]) -> list[tuple[Any, ...]]:
         return sorted(
@@ -620,9 +633,6 @@ class Days(LakeStory):
             for number, at in belief.items()
             for i, (score, _) in at.judged.scores.items()
         )
-
-    def _found(self, version: int | None = None) -> list[tuple[Any, ...]]:
-        return self.life.by_day(version)
 
 
 def _compare(found: list[tuple[Any, ...]], believed: list[tuple[Any, ...]]) -> None:
@@ -755,6 +765,7 @@ def endings(
     def tell(story: Story) -> None:
         machine = seed(story.number)(type("Machine", (story.kind,), {}))
         machine.spark, machine.scratch = spark.newSession(), tmp_path_factory.mktemp("story")
+        machine.spark.conf.set(f"{TABLE_DEFAULTS}.checkpointInterval", "40")
         machine.mode, machine.name = story.mode, story.name
         late = story.kind is LateReadings
         machine.registered = registered_with_readings if late else registered

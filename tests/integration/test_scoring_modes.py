@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from lakescore.errors import SourceChanged, UsageError
+from lakescore.errors import SourceChanged, UsageError, VersionUnreadable
 from lakescore.workflows.run_result import Status
+from tests.faults.lake_events import lose_history
 from tests.linear import day
 
 pytestmark = pytest.mark.spark
@@ -176,6 +177,20 @@ def test_another_mode_needs_a_new_start(life) -> None:
         life(mode="upsert").score()
     life(mode="upsert").score(full=True)
     assert life(mode="upsert").score().status is Status.NOTHING_TO_DO
+
+
+def test_an_upsert_without_a_feed_reads_no_old_version_where_no_row_changed(life) -> None:
+    one = life(feed=False, mode="upsert")
+    one.append((1, 1.0, day(1)))
+    one.score()
+    lose_history(one.spark, one.source)
+    result = one.score()
+    assert (result.status, result.counts["read"]) == (Status.DONE, 0)
+    one.append((2, 2.0, day(1)))
+    lose_history(one.spark, one.source)
+    with pytest.raises(VersionUnreadable, match="scoring starts over with --full"):
+        one.score()
+    assert one.scores() == [(1, 3.0, "1")]
 
 
 def test_upsert_policies_mark_keep_and_scope(life) -> None:

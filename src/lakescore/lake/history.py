@@ -20,6 +20,19 @@ if TYPE_CHECKING:
 #: The key that marks commit metadata as lakescore's; its value is the format's version.
 MARK = "lakescore"
 FORMAT_VERSION = 1
+#: Operations that leave every row as it is.
+_KEEPS_ROWS = (
+    "OPTIMIZE",
+    "VACUUM",
+    "SET TBLPROPERTIES",
+    "UNSET TBLPROPERTIES",
+    "ADD COLUMNS",
+    "CHANGE COLUMN",
+    "ADD CONSTRAINT",
+    "DROP CONSTRAINT",
+    "COMPUTE STATS",
+    "UPGRADE PROTOCOL",
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,11 @@ class TableCommit:
         """Rows that the commit added, by Delta's own count; None where it has no such metric."""
         count = self.metrics.get("numOutputRows")
         return None if count is None else int(count)
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether no row came, changed or went with it."""
+        return self.operation.startswith(_KEEPS_ROWS)
 
     def describe(self) -> str:
         return f"version {self.version} ({self.operation}, {self.time})"

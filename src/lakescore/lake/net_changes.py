@@ -1,7 +1,8 @@
 """What a range of commits did to a table in the end: by key, the rows that now are, or a delete.
 
 From the change feed where it covers the range, at a cost that follows the changes; else by
-comparing the table at both ends, at the cost of reading it twice.
+comparing the table at both ends, at the cost of reading it twice. Where every commit of the range
+is of a kind that changes no row (OPTIMIZE, a property), neither is read.
 """
 
 from __future__ import annotations
@@ -48,15 +49,24 @@ def net_changes(
     if after_version is None:
         return snapshot.read(spark).withColumn(CHANGE, F.lit(SCORE))
     refuse_recreated(snapshot, after_version, table_id)
-    if after_version == snapshot.version:
+    if after_version < snapshot.version:
+        refuse_retyped(spark, snapshot, after_version, in_use)
+    if _keeps_rows(spark, snapshot, after_version):
         return snapshot.read(spark).where(F.lit(False)).withColumn(CHANGE, F.lit(SCORE))
-    refuse_retyped(spark, snapshot, after_version, in_use)
     signed = _signed(spark, snapshot, after_version)
     keyed = reduce(lambda left, right: left & right, (_is_set(name) for name in key))
     changed = _by_key(signed.where(keyed), key)
     return _with_rows_left(changed, snapshot.read(spark), key).unionByName(
         _by_content(signed.where(~keyed), snapshot.schema.names)
     )
+
+
+def _keeps_rows(spark: SparkSession, snapshot: Snapshot, after: int) -> bool:
+    """Whether no commit of (after, snapshot.version] changed a row, by the kind of each."""
+    if after == snapshot.version:
+        return True
+    commits = snapshot.commits_since(spark, after)
+    return len(commits) == snapshot.version - after and all(c.keeps_rows for c in commits)
 
 
 def _is_set(name: str) -> Column:

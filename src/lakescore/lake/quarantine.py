@@ -131,7 +131,8 @@ class Quarantine:
         found = judged.groupBy(ATTEMPT_ID).agg(
             F.max("_commit_seq").alias("seq"), F.max("_scored_at").alias("at")
         )
-        return {row[ATTEMPT_ID]: row["seq"] for row in found.orderBy("at").collect()}
+        ordered = sorted(found.collect(), key=lambda row: row["at"])
+        return {row[ATTEMPT_ID]: row["seq"] for row in ordered}
 
     def newest(self, seq: int | None = None) -> Mapping[str, Any]:
         """The newest lineage of the rows (of one commit number); empty when there are none."""

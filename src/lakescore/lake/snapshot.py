@@ -100,7 +100,7 @@ def _read(spark: SparkSession, table: Table, version: int) -> DataFrame:
             f"version {version} of {table.name} can no longer be read: {_first_line(error)}",
             where=table.location,
             hint="its log or files were cleaned by retention or VACUUM, or it never was: "
-            "run without the pin to use the newest version",
+            "run without the pin to use the newest version; scoring starts over with --full",
         ) from error
 
 

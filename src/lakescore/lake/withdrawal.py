@@ -27,19 +27,6 @@ if TYPE_CHECKING:
 
     from lakescore.lake.tables import Table
 
-#: Operations of others that leave every row as it is.
-_KEEPS_ROWS = (
-    "OPTIMIZE",
-    "VACUUM",
-    "SET TBLPROPERTIES",
-    "UNSET TBLPROPERTIES",
-    "ADD COLUMNS",
-    "CHANGE COLUMN",
-    "ADD CONSTRAINT",
-    "DROP CONSTRAINT",
-    "COMPUTE STATS",
-    "UPGRADE PROTOCOL",
-)
 _HASH = "_content"
 
 
@@ -97,9 +84,7 @@ def _last_scoring(chain: Chain, where: str) -> TableCommit:
     foreign = [
         commit
         for commit in chain.commits
-        if commit.version > found.version
-        and not commit.metadata
-        and not commit.operation.startswith(_KEEPS_ROWS)
+        if commit.version > found.version and not commit.metadata and not commit.keeps_rows
     ]
     if foreign:
         named = ", ".join(commit.describe() for commit in foreign[:5])
