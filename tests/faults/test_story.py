@@ -77,8 +77,8 @@ PREDICTION_TIME = "cast(day as timestamp)"
 READINGS = "day date, z double, known_at timestamp"
 
 
-#: So many things at most happen to the lake between two runs.
-IDLE = 7
+#: So many things at most happen to the lake between two runs: a quarter of a story.
+IDLE = max(3, STEPS // 4)
 busy = precondition(lambda self: self.idle < IDLE)
 
 
@@ -259,7 +259,10 @@ class LakeStory(RuleBasedStateMachine):
     # --- what is believed ---------------------------------------------------------------------
 
     def _drew(self, what: str, *, runs: int = 0) -> None:
-        """Count a rule, and how many scoring runs it starts."""
+        """Count a rule, and how many scoring runs it starts.
+
+        A backfill and a retry score what is new first, in a run of its own.
+        """
         self.idle = 0 if runs else self.idle + 1
         TALLY.drew(f"{self.name}: {what}", runs=runs)
 
@@ -382,7 +385,7 @@ class Following(LakeStory):
 
     @rule(first=st.integers(1, 3), length=st.integers(0, 2))
     def backfill(self, first: int, length: int) -> None:
-        self._drew("backfill", runs=1)
+        self._drew("backfill", runs=2)
         last = min(first + length, 3)
         result = self.life.backfill(first=f"2024-01-0{first}", last=f"2024-01-0{last}")
         if self._moved() or self.forgot or self.partial:
@@ -395,7 +398,7 @@ class Following(LakeStory):
     @rule(mended=st.booleans())
     def retry(self, mended: bool) -> None:
         """The refused rows again; `mended`: by a contract that takes them."""
-        self._drew(f"retry{', mended' if mended else ''}", runs=1)
+        self._drew(f"retry{', mended' if mended else ''}", runs=2)
         moved = self._moved() or self.forgot
         with self._contract(strict=not mended):
             result = quarantine_retry(self.spark, self.life.settings, self.life.workload)

@@ -1,4 +1,4 @@
-"""Segments and the data quality summary through Spark, against numpy and scikit-learn."""
+"""Segments through Spark, against numpy and scikit-learn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from sklearn import metrics as peer
 
 from lakescore.errors import ColumnMissing
 from lakescore.evaluation.metrics import evaluate
-from lakescore.evaluation.quality import summarize_features
 from lakescore.evaluation.segments import OTHER, evaluate_segments
 from lakescore.evaluation.top_values import MISSING
 from lakescore.matrix import Task
@@ -101,33 +100,3 @@ def test_regression_segments_add_up(df, columns) -> None:
     )
     with pytest.raises(ColumnMissing, match="the segment table needs the column 'orign'"):
         evaluate_segments(df, found, columns=["orign"])
-
-
-def test_feature_summary_counts_nulls_values_and_bounds(spark) -> None:
-    rows = [
-        ("train", "a", 1.0, 10, True),
-        ("train", "a", float("nan"), 20, True),
-        ("train", None, None, 30, False),
-        ("train", "b", 3.0, None, True),
-        ("test", "c", None, 5, True),
-        (None, "zzz", 99.0, 99, True),
-    ]
-    schema = "split string, carrier string, `wind.speed` double, seats int, late boolean"
-    found = summarize_features(
-        spark.createDataFrame(rows, schema),
-        features=["seats", "carrier", "wind.speed", "late"],
-        by="split",
-    )
-    by_name = {item.feature: item for item in found}
-    assert [item.feature for item in found] == ["seats", "carrier", "wind.speed", "late"]
-    carrier, wind = by_name["carrier"].splits, by_name["wind.speed"].splits
-    assert set(carrier) == {"train", "test"}
-    assert (carrier["train"].nulls, carrier["train"].null_share) == (1, 0.25)
-    assert carrier["train"].top_values == (("a", 2), (MISSING, 1), ("b", 1))
-    assert carrier["train"].mean is None
-    assert (wind["train"].nulls, wind["train"].distinct) == (2, 2)
-    assert (wind["train"].mean, wind["train"].minimum, wind["train"].maximum) == (2.0, 1.0, 3.0)
-    assert (wind["test"].nulls, wind["test"].mean) == (1, None)
-    assert by_name["seats"].numeric
-    assert by_name["seats"].splits["train"].mean == 20.0
-    assert by_name["late"].splits["train"].top_values == (("true", 3), ("false", 1))

@@ -24,6 +24,14 @@ def test_training_registers_promotes_and_reports(trained: Project) -> None:
     assert 0.5 < result["metrics"]["test.roc_auc"] < 1
     page = (folder / "report.html").read_text()
     assert "PROMOTED" in page and "lightgbm" in page
+    data = json.loads((folder / "report.json").read_text())["data"]
+    (learned_from,) = [one["rows"] for one in data["splits"] if one["split"] == "train"]
+    features = {one["feature"]: one for one in data["features"]}
+    assert data["learned_from"] == learned_from < 300
+    assert (features["plan"]["kind"], features["plan"]["distinct"]) == ("categorical", 3)
+    spend = customers(0, 300)["spend"]
+    assert spend.min() <= features["spend"]["minimum"] < features["spend"]["mean"] < spend.max()
+    assert {one["nulls"] for one in features.values()} == {0}
 
 
 def test_training_again_on_the_same_pins_is_already_done(trained: Project, capsys) -> None:

@@ -246,6 +246,7 @@ def _data() -> DataQuality:
             FeatureQuality(feature="carrier", kind="categorical", nulls=0, distinct=16),
             FeatureQuality(feature="dest", kind="categorical", nulls=0, distinct=105),
         ),
+        learned_from=244_207,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,12 @@ from lakescore.session import class_archive
 from lakescore.session.class_archive import archive_options, make_archive, needs_archive
 from lakescore.session.java import Java
 
-JARS = [Path("/jars/delta.jar")]
+
+@pytest.fixture
+def jars(tmp_path: Path) -> list[Path]:
+    jar = tmp_path / "delta.jar"
+    jar.write_bytes(b"classes")
+    return [jar]
 
 
 @pytest.fixture
@@ -34,28 +40,54 @@ def saving(monkeypatch: pytest.MonkeyPatch, *, code: int = 0, said: str = "") ->
 
 
 def test_a_made_archive_is_used_by_this_java_and_these_jars_only(
-    java: Java, monkeypatch: pytest.MonkeyPatch
+    java: Java, jars: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saving(monkeypatch)
-    assert archive_options(java, JARS) == []
-    assert needs_archive(java, JARS)
-    assert make_archive(java, JARS)
-    assert not needs_archive(java, JARS)
-    assert archive_options(java, JARS)[0].startswith('"-XX:SharedArchiveFile=')
-    assert archive_options(java, [Path("/jars/other.jar")]) == []
-    assert archive_options(Java(java.home / "other", 17), JARS) == []
+    assert archive_options(java, jars) == []
+    assert needs_archive(java, jars)
+    assert make_archive(java, jars)
+    assert not needs_archive(java, jars)
+    assert archive_options(java, jars)[0].startswith('"-XX:SharedArchiveFile=')
+    assert archive_options(Java(java.home / "other", 17), jars) == []
+    other = jars[0].with_name("other.jar")
+    other.write_bytes(b"classes")
+    assert archive_options(java, [other]) == []
+
+
+def test_an_archive_of_jars_that_were_installed_anew_is_made_anew(
+    java: Java, jars: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saving(monkeypatch)
+    assert make_archive(java, jars)
+    os.utime(jars[0], (0, 0))
+    assert needs_archive(java, jars)
+
+
+def test_archives_of_old_environments_do_not_pile_up(
+    java: Java, jars: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    saving(monkeypatch)
+    for minute in range(6):
+        os.utime(jars[0], (60 * minute, 60 * minute))
+        assert make_archive(java, jars)
+    assert len(list((tmp_path / "cache" / "classes").iterdir())) == 4
+    assert not needs_archive(java, jars)
 
 
 def test_a_failed_run_leaves_nothing_but_a_line(
-    java: Java, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    java: Java,
+    jars: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
 ) -> None:
     saving(monkeypatch, code=1, said="Traceback\nNo space left on device")
     with caplog.at_level(logging.WARNING):
-        assert not make_archive(java, JARS)
+        assert not make_archive(java, jars)
     assert "without archived classes: No space left on device" in caplog.text
     assert list((tmp_path / "cache" / "classes").iterdir()) == []
-    assert archive_options(java, JARS) == []
+    assert archive_options(java, jars) == []
 
 
-def test_java_11_has_no_such_archive(java: Java) -> None:
-    assert not needs_archive(Java(java.home, 11), JARS)
+def test_java_11_has_no_such_archive(java: Java, jars: list[Path]) -> None:
+    assert not needs_archive(Java(java.home, 11), jars)

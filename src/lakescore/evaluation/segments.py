@@ -90,7 +90,7 @@ def evaluate_segments(
     )
     names = [_value_column(index) for index in range(len(columns))]
     counted = top_values(rows.frame, names, top=_TOP)
-    tops = [counted["", name] for name in names]
+    tops = [counted[name] for name in names]
     coded = rows.frame.select(
         *[_code_of(name, top).alias(name) for name, top in zip(names, tops, strict=True)],
         LABEL,

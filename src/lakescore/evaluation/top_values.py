@@ -31,31 +31,28 @@ def as_text(name: str) -> Column:
     return F.coalesce(exact_column(name).cast("string"), F.lit(MISSING))
 
 
-def top_values(
-    df: DataFrame, columns: Sequence[str], *, top: int, by: Column | None = None
-) -> dict[tuple[str, str], TopValues]:
-    """(part, column) -> its `top` most frequent values, in one job; parts are the values of `by`.
+def top_values(df: DataFrame, columns: Sequence[str], *, top: int) -> dict[str, TopValues]:
+    """Column -> its `top` most frequent values, in one job.
 
-    Without `by` the part is ''. The driver gets at most `top` values a part and column.
+    The driver gets at most `top` values a column.
     """
     pairs = [
         F.struct(F.lit(name).alias("column"), as_text(name).alias("value")) for name in columns
     ]
-    part = F.lit("") if by is None else by.cast("string")
     counted = (
-        df.select(part.alias("part"), F.explode(F.array(*pairs)).alias("pair"))
-        .groupBy("part", "pair.column", "pair.value")
+        df.select(F.explode(F.array(*pairs)).alias("pair"))
+        .groupBy("pair.column", "pair.value")
         .agg(F.count(F.lit(1)).alias("rows"))
     )
-    one = Window.partitionBy("part", "column")
+    one = Window.partitionBy("column")
     ranked = (
         counted.withColumn("distinct", F.count(F.lit(1)).over(one))
         .withColumn("place", F.row_number().over(one.orderBy(F.desc("rows"), "value")))
         .where(F.col("place") <= top)
     )
-    found: dict[tuple[str, str], TopValues] = {}
+    found: dict[str, TopValues] = {}
     for row in sorted(ranked.collect(), key=lambda row: row["place"]):
-        known = found.get((row["part"], row["column"]), TopValues((), row["distinct"]))
+        known = found.get(row["column"], TopValues((), row["distinct"]))
         values = (*known.values, (row["value"], row["rows"]))
-        found[row["part"], row["column"]] = TopValues(values, row["distinct"])
+        found[row["column"]] = TopValues(values, row["distinct"])
     return found

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 _FIRST_JAVA = 17
 _QUIET = ("-Xshare:auto", "-Xlog:cds=off", "-Xlog:cds+dynamic=off", "-Xlog:class+path=off")
 _MAKE_SECONDS = 300
+#: Of 160 MB each: those of environments that were removed or installed anew are never used again.
+_KEPT = 4
 
 
 def archive_options(java: Java, jars: Sequence[Path]) -> list[str]:
@@ -50,6 +52,7 @@ def make_archive(java: Java, jars: Sequence[Path]) -> bool:
         failure = _run(Path(scratch) / "lake", made)
         if failure is None and made.is_file():
             made.rename(path)
+            _remove_old(path.parent)
             return True
     log.warning("sessions will start without archived classes: %s", failure or "none were saved")
     return False
@@ -61,11 +64,23 @@ def _path(java: Java, jars: Sequence[Path]) -> Path:
         str(java.home),
         release.read_text() if release.is_file() else str(java.version),
         str(spark_home()),
-        *sorted(entry.name for entry in (spark_home() / "jars").iterdir()),
-        *map(str, jars),
+        *map(_identity, sorted((spark_home() / "jars").iterdir())),
+        *map(_identity, jars),
     ]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     return cache_folder() / "classes" / f"{key}.jsa"
+
+
+def _remove_old(folder: Path) -> None:
+    archives = sorted(folder.glob("*.jsa"), key=lambda path: path.stat().st_mtime)
+    for path in archives[:-_KEPT]:
+        path.unlink()
+
+
+def _identity(jar: Path) -> str:
+    """What the JVM knows a jar by: one that was installed anew does not fit the old archive."""
+    stat = jar.stat()
+    return f"{jar} {stat.st_size} {int(stat.st_mtime)}"
 
 
 def _run(lake: Path, made: Path) -> str | None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from lakescore.config.hashes import config_hash
 from lakescore.evaluation import report as page
-from lakescore.matrix import SPLIT, Split, Task
+from lakescore.features.preprocessor import NumericFeature
+from lakescore.matrix import Split, Task
 from lakescore.workflows.candidates import BASELINE as PRIOR
 from lakescore.workflows.candidates import Fitted
 from lakescore.workflows.evidence import BASELINE, CHALLENGER, CHAMPION, Evidence
@@ -72,7 +73,7 @@ def training_report(job: Job, facts: TrainingFacts) -> page.Report:
         task=trained.snapshot.task,
         model=_model(facts),
         pins=pins_of(job.run),
-        data=_data(job, trained),
+        data=_data(trained),
         intervals=page.Intervals(
             confidence=workload.gate.confidence,
             method=f"percentile bootstrap, {workload.gate.replicates} replicates",
@@ -145,7 +146,7 @@ def _model(facts: TrainingFacts) -> page.Model:
     )
 
 
-def _data(job: Job, trained: Trained) -> page.DataQuality:
+def _data(trained: Trained) -> page.DataQuality:
     snapshot = trained.snapshot
     quality = snapshot.quality
     return page.DataQuality(
@@ -164,27 +165,23 @@ def _data(job: Job, trained: Trained) -> page.DataQuality:
             page.SplitRows(split=split.value, rows=n.rows, label_mean=n.label_sum / n.rows)
             for split, n in snapshot.splits.items()
         ),
-        features=tuple(_features(job, snapshot)),
+        features=tuple(_features(trained)),
+        learned_from=snapshot.splits[Split.TRAIN].rows,
     )
 
 
-def _features(job: Job, snapshot: TrainingSnapshot) -> Iterable[page.FeatureQuality]:
-    from lakescore.evaluation.quality import summarize_features
-    from lakescore.features.names import feature_column, feature_name
-
-    columns = [feature_column(feature.name) for feature in snapshot.features]
-    rows = snapshot.read(job.spark, Split.TRAIN)
-    for found in summarize_features(rows, features=columns, by=SPLIT):
-        summary = found.splits[Split.TRAIN.value]
-        yield page.FeatureQuality(
-            feature=feature_name(found.feature),
-            kind="numeric" if found.numeric else "categorical",
-            nulls=summary.nulls,
-            distinct=summary.distinct,
-            mean=summary.mean,
-            minimum=summary.minimum,
-            maximum=summary.maximum,
+def _features(trained: Trained) -> Iterable[page.FeatureQuality]:
+    """As the preprocessor found them in the train split; NaN and infinities count as nulls."""
+    rows = trained.snapshot.splits[Split.TRAIN].rows
+    for found in trained.preprocessor.features:
+        told = page.FeatureQuality(
+            feature=found.name, kind="categorical", nulls=rows - found.present
         )
+        if isinstance(found, NumericFeature):
+            numbers = {"mean": found.mean, "minimum": found.low, "maximum": found.high}
+            yield told.model_copy(update={"kind": "numeric", **numbers})
+        else:
+            yield told.model_copy(update={"distinct": found.distinct})
 
 
 def _comparison(facts: TrainingFacts, confidence: float) -> page.ModelComparison:

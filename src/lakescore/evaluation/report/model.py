@@ -121,7 +121,7 @@ class SplitRows(Part):
 
 
 class FeatureQuality(Part):
-    """One feature over the rows read. Numeric features fill the last four fields."""
+    """One feature over the rows that were learned from. Numeric ones fill the last four fields."""
 
     feature: Text
     kind: Text = Field(default="", description="numeric, categorical …")
@@ -134,7 +134,7 @@ class FeatureQuality(Part):
 
 
 class DataQuality(Part):
-    """read = valid + quarantined. Feature nulls are counted over the valid rows."""
+    """read = valid + quarantined. `features` tells of `learned_from` rows: the train split."""
 
     read: NonNegativeInt
     valid: NonNegativeInt
@@ -143,6 +143,7 @@ class DataQuality(Part):
     unlabelled: tuple[UnlabelledRows, ...] = ()
     splits: tuple[SplitRows, ...] = ()
     features: tuple[FeatureQuality, ...] = ()
+    learned_from: NonNegativeInt | None = None
 
 
 class Intervals(Part):
