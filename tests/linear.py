@@ -140,9 +140,9 @@ class Life:
         kept = rows.where(f"_workload = '{NAME}'").select("id", "prediction", "_model_version")
         return sorted(map(tuple, kept.collect()))
 
-    def by_day(self, version: int | None = None) -> list[tuple[Any, ...]]:
+    def by_day(self) -> list[tuple[Any, ...]]:
         """(as of, id, prediction), sorted."""
-        rows = self.lake.table("scores").read(self.spark, version)
+        rows = self.lake.table("scores").read(self.spark)
         return sorted(map(tuple, rows.select("_as_of", "id", "prediction").collect()))
 
     def refused(self) -> list[tuple[Any, ...]]:

@@ -60,7 +60,7 @@ SEED = int(os.environ.get("LAKESCORE_SEED", "0"))
 PHASES = (Phase.generate, Phase.shrink)[: 2 if "LAKESCORE_SHRINK" in os.environ else 1]
 #: Stories told at once, in threads of one process: half of its work is to compile code.
 AT_ONCE = 2
-#: A checkpoint costs as much as a run does: a story's tables make a few of them, not dozens.
+#: Of a story's tables: a checkpoint each tenth commit would cost as much as the runs between.
 TABLE_DEFAULTS = "spark.databricks.delta.properties.defaults"
 TALLY = Tally.of(__name__)
 

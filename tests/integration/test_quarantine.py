@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from unittest import mock
@@ -257,3 +258,23 @@ def test_a_retry_is_no_matter_of_snapshots(life) -> None:
     assert [(row.key, row.as_of) for row in listed(one).rows] == [({"id": 2}, "2024-01-01")]
     with pytest.raises(UsageError, match="scores a day again"):
         retry(one)
+
+
+def test_attempts_come_in_the_order_of_writing_whatever_the_zone(
+    life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock of Berlin went back from 03:00 to 02:00 that night."""
+    one = life()
+    moments = [("crashed", "2024-10-27 00:50:00"), ("later", "2024-10-27 01:10:00")]
+    rows = one.spark.createDataFrame(moments, "_attempt_id string, at string").selectExpr(
+        f"'{NAME}' AS _workload", "_attempt_id", "1L AS _commit_seq",
+        "cast(at AS timestamp) AS _scored_at",
+    )  # fmt: skip
+    rows.write.format("delta").save(table(one).path)
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        assert list(Quarantine(one.spark, table(one), NAME).attempts(0)) == ["crashed", "later"]
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -182,15 +183,33 @@ def test_another_mode_needs_a_new_start(life) -> None:
 def test_an_upsert_without_a_feed_reads_no_old_version_where_no_row_changed(life) -> None:
     one = life(feed=False, mode="upsert")
     one.append((1, 1.0, day(1)))
+    one.append((3, 3.0, day(1)))
     one.score()
-    lose_history(one.spark, one.source)
+    one.sql("OPTIMIZE {t}")
+    one.sql("ALTER TABLE {t} CHANGE COLUMN x COMMENT 'a reading'")
     result = one.score()
     assert (result.status, result.counts["read"]) == (Status.DONE, 0)
+    lose_history(one.spark, one.source)
+    assert one.score().counts["read"] == 0
     one.append((2, 2.0, day(1)))
     lose_history(one.spark, one.source)
     with pytest.raises(VersionUnreadable, match="scoring starts over with --full"):
         one.score()
-    assert one.scores() == [(1, 3.0, "1")]
+    assert one.scores() == [(1, 3.0, "1"), (3, 7.0, "1")]
+
+
+@pytest.mark.parametrize("feed", [True, False])
+def test_a_commit_that_does_not_say_what_it_did_is_followed(life, feed: bool) -> None:
+    one = life(feed=feed, mode="upsert")
+    one.append((1, 1.0, day(1)))
+    one.score()
+    one.append((2, 2.0, day(1)))
+    newest = Path(one.source.path) / "_delta_log" / "00000000000000000001.json"
+    actions = newest.read_text().splitlines(keepends=True)
+    newest.write_text("".join(line for line in actions if '"commitInfo"' not in line))
+    newest.with_name(f".{newest.name}.crc").unlink(missing_ok=True)
+    assert one.score().counts["predicted"] == 1
+    assert one.scores() == [(1, 3.0, "1"), (2, 5.0, "1")]
 
 
 def test_upsert_policies_mark_keep_and_scope(life) -> None:

@@ -237,7 +237,6 @@ def _data() -> DataQuality:
                     distinct=24 + 310 * index,
                     mean=3.2 * index + 0.4,
                     minimum=-12.0,
-                    median=2.9 * index,
                     maximum=1_301.0 * (index + 1),
                 )
                 for index, name in enumerate(FEATURES)

@@ -373,7 +373,7 @@ def hostile(report: Report) -> Report:
 
 def _without_numbers(document: Any) -> Any:
     """Every optional number of a document taken away."""
-    optional = {"value", "low", "high", "area", "mean", "minimum", "median", "maximum", "actual"}
+    optional = {"value", "low", "high", "area", "mean", "minimum", "maximum", "actual"}
     optional |= {"error", "overall", "threshold", "marker", "label_mean", "fit_seconds"}
     if isinstance(document, dict):
         return {

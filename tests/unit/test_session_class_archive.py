@@ -63,15 +63,20 @@ def test_an_archive_of_jars_that_were_installed_anew_is_made_anew(
     assert needs_archive(java, jars)
 
 
-def test_archives_of_old_environments_do_not_pile_up(
+def test_archives_that_no_session_uses_do_not_pile_up(
     java: Java, jars: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     saving(monkeypatch)
-    for minute in range(6):
-        os.utime(jars[0], (60 * minute, 60 * minute))
+    folder = tmp_path / "cache" / "classes"
+    for installed in (60, 120):
+        os.utime(jars[0], (installed, installed))
         assert make_archive(java, jars)
-    assert len(list((tmp_path / "cache" / "classes").iterdir())) == 4
-    assert not needs_archive(java, jars)
+        (made,) = [path for path in folder.iterdir() if path.stat().st_mtime > 0]
+        os.utime(made, (0, 0))
+    assert archive_options(java, jars)
+    os.utime(jars[0], (180, 180))
+    assert make_archive(java, jars)
+    assert len(list(folder.iterdir())) == 2
 
 
 def test_a_failed_run_leaves_nothing_but_a_line(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 #: The key that marks commit metadata as lakescore's; its value is the format's version.
 MARK = "lakescore"
 FORMAT_VERSION = 1
+#: The operation of a commit that does not say; the protocol lets a writer leave it out.
+UNKNOWN = "unknown operation"
 #: Operations that leave every row as it is.
 _KEEPS_ROWS = (
     "OPTIMIZE",
@@ -113,7 +115,7 @@ def recent_commits(spark: SparkSession, table: Table, limit: int) -> list[TableC
         TableCommit(
             version=row.version,
             millis=row.millis,
-            operation=row.operation,
+            operation=row.operation or UNKNOWN,
             parameters=row.operationParameters or {},
             metrics=row.operationMetrics or {},
             metadata=parse_metadata(row.userMetadata),

@@ -1,8 +1,8 @@
 """What a range of commits did to a table in the end: by key, the rows that now are, or a delete.
 
 From the change feed where it covers the range, at a cost that follows the changes; else by
-comparing the table at both ends, at the cost of reading it twice. Where every commit of the range
-is of a kind that changes no row (OPTIMIZE, a property), neither is read.
+comparing the table at both ends, at the cost of reading it twice, unless every commit of the range
+is of a kind that changes no row (OPTIMIZE, a property).
 """
 
 from __future__ import annotations
@@ -49,11 +49,13 @@ def net_changes(
     if after_version is None:
         return snapshot.read(spark).withColumn(CHANGE, F.lit(SCORE))
     refuse_recreated(snapshot, after_version, table_id)
-    if after_version < snapshot.version:
-        refuse_retyped(spark, snapshot, after_version, in_use)
-    if _keeps_rows(spark, snapshot, after_version):
+    if after_version == snapshot.version:
         return snapshot.read(spark).where(F.lit(False)).withColumn(CHANGE, F.lit(SCORE))
-    signed = _signed(spark, snapshot, after_version)
+    refuse_retyped(spark, snapshot, after_version, in_use)
+    feed = change_feed(spark, snapshot, after_version)
+    if feed is None and _keeps_rows(spark, snapshot, after_version):
+        return snapshot.read(spark).where(F.lit(False)).withColumn(CHANGE, F.lit(SCORE))
+    signed = _signed(spark, snapshot, after_version, feed)
     keyed = reduce(lambda left, right: left & right, (_is_set(name) for name in key))
     changed = _by_key(signed.where(keyed), key)
     return _with_rows_left(changed, snapshot.read(spark), key).unionByName(
@@ -63,8 +65,6 @@ def net_changes(
 
 def _keeps_rows(spark: SparkSession, snapshot: Snapshot, after: int) -> bool:
     """Whether no commit of (after, snapshot.version] changed a row, by the kind of each."""
-    if after == snapshot.version:
-        return True
     commits = snapshot.commits_since(spark, after)
     return len(commits) == snapshot.version - after and all(c.keeps_rows for c in commits)
 
@@ -73,10 +73,11 @@ def _is_set(name: str) -> Column:
     return F.col(quoted(name)).isNotNull()
 
 
-def _signed(spark: SparkSession, snapshot: Snapshot, after: int) -> DataFrame:
+def _signed(
+    spark: SparkSession, snapshot: Snapshot, after: int, feed: DataFrame | None
+) -> DataFrame:
     """The table's columns, `_sign` and `_at`: every row that came or went."""
     columns = [F.col(quoted(name)) for name in snapshot.schema.names]
-    feed = change_feed(spark, snapshot, after)
     if feed is not None:
         came = F.col("_change_type").isin("insert", "update_postimage")
         sign = F.when(came, F.lit(1)).otherwise(F.lit(-1)).alias(_SIGN)

@@ -129,7 +129,7 @@ class Quarantine:
             return {}
         judged = self.rows().where(F.col("_commit_seq") >= since_seq)
         found = judged.groupBy(ATTEMPT_ID).agg(
-            F.max("_commit_seq").alias("seq"), F.max("_scored_at").alias("at")
+            F.max("_commit_seq").alias("seq"), F.max(F.expr("unix_micros(_scored_at)")).alias("at")
         )
         ordered = sorted(found.collect(), key=lambda row: row["at"])
         return {row[ATTEMPT_ID]: row["seq"] for row in ordered}

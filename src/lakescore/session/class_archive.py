@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from lakescore.cache_folder import cache_folder
@@ -25,14 +28,18 @@ log = logging.getLogger(__name__)
 _FIRST_JAVA = 17
 _QUIET = ("-Xshare:auto", "-Xlog:cds=off", "-Xlog:cds+dynamic=off", "-Xlog:class+path=off")
 _MAKE_SECONDS = 300
-#: Of 160 MB each: those of environments that were removed or installed anew are never used again.
-_KEPT = 4
+#: An archive takes 160 MB, and that of an environment that was installed anew is of no more use.
+_KEPT_DAYS = 30
 
 
 def archive_options(java: Java, jars: Sequence[Path]) -> list[str]:
     """JVM options that use the archive of this Java and these jars; none where there is none."""
     path = _path(java, jars)
-    return [f'"-XX:SharedArchiveFile={path}"', *_QUIET] if path.is_file() else []
+    if not path.is_file():
+        return []
+    with suppress(OSError):
+        os.utime(path)
+    return [f'"-XX:SharedArchiveFile={path}"', *_QUIET]
 
 
 def needs_archive(java: Java, jars: Sequence[Path]) -> bool:
@@ -52,7 +59,7 @@ def make_archive(java: Java, jars: Sequence[Path]) -> bool:
         failure = _run(Path(scratch) / "lake", made)
         if failure is None and made.is_file():
             made.rename(path)
-            _remove_old(path.parent)
+            _remove_unused(path.parent)
             return True
     log.warning("sessions will start without archived classes: %s", failure or "none were saved")
     return False
@@ -71,10 +78,13 @@ def _path(java: Java, jars: Sequence[Path]) -> Path:
     return cache_folder() / "classes" / f"{key}.jsa"
 
 
-def _remove_old(folder: Path) -> None:
-    archives = sorted(folder.glob("*.jsa"), key=lambda path: path.stat().st_mtime)
-    for path in archives[:-_KEPT]:
-        path.unlink()
+def _remove_unused(folder: Path) -> None:
+    """Archives that no session has used for `_KEPT_DAYS`; another set-up may do so at once."""
+    long_ago = time.time() - _KEPT_DAYS * 86_400
+    for path in folder.glob("*.jsa"):
+        with suppress(OSError):
+            if path.stat().st_mtime < long_ago:
+                path.unlink()
 
 
 def _identity(jar: Path) -> str:

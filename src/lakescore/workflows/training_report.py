@@ -148,7 +148,7 @@ def _model(facts: TrainingFacts) -> page.Model:
 
 def _data(trained: Trained) -> page.DataQuality:
     snapshot = trained.snapshot
-    quality = snapshot.quality
+    quality, learned_from = snapshot.quality, snapshot.splits[Split.TRAIN].rows
     return page.DataQuality(
         read=quality.read,
         valid=quality.read - quality.quarantined,
@@ -165,23 +165,30 @@ def _data(trained: Trained) -> page.DataQuality:
             page.SplitRows(split=split.value, rows=n.rows, label_mean=n.label_sum / n.rows)
             for split, n in snapshot.splits.items()
         ),
-        features=tuple(_features(trained)),
-        learned_from=snapshot.splits[Split.TRAIN].rows,
+        features=tuple(_features(trained.preprocessor, learned_from)),
+        learned_from=learned_from,
     )
 
 
-def _features(trained: Trained) -> Iterable[page.FeatureQuality]:
-    """As the preprocessor found them in the train split; NaN and infinities count as nulls."""
-    rows = trained.snapshot.splits[Split.TRAIN].rows
-    for found in trained.preprocessor.features:
-        told = page.FeatureQuality(
-            feature=found.name, kind="categorical", nulls=rows - found.present
-        )
+def _features(preprocessor: Preprocessor, rows: int) -> Iterable[page.FeatureQuality]:
+    """As they were found in the `rows` of the train split."""
+    for found in preprocessor.features:
         if isinstance(found, NumericFeature):
-            numbers = {"mean": found.mean, "minimum": found.low, "maximum": found.high}
-            yield told.model_copy(update={"kind": "numeric", **numbers})
+            yield page.FeatureQuality(
+                feature=found.name,
+                kind="numeric",
+                nulls=rows - found.present,
+                mean=found.mean,
+                minimum=found.low,
+                maximum=found.high,
+            )
         else:
-            yield told.model_copy(update={"distinct": found.distinct})
+            yield page.FeatureQuality(
+                feature=found.name,
+                kind="categorical",
+                nulls=rows - found.present,
+                distinct=found.distinct,
+            )
 
 
 def _comparison(facts: TrainingFacts, confidence: float) -> page.ModelComparison:

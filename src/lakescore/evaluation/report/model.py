@@ -121,15 +121,14 @@ class SplitRows(Part):
 
 
 class FeatureQuality(Part):
-    """One feature over the rows that were learned from. Numeric ones fill the last four fields."""
+    """One feature in the train split; `distinct` of categorical ones, the numbers of the others."""
 
     feature: Text
     kind: Text = Field(default="", description="numeric, categorical …")
-    nulls: NonNegativeInt | None = None
+    nulls: NonNegativeInt | None = Field(default=None, description="NaN and infinities as well.")
     distinct: NonNegativeInt | None = None
     mean: Number = None
     minimum: Number = None
-    median: Number = None
     maximum: Number = None
 
 
