@@ -123,6 +123,16 @@ def test_a_failed_gate_is_a_result_and_moves_no_alias(trained: Project, capsys) 
     assert trained.aliases()["champion"] == "1"
 
 
+def test_training_by_hand_says_what_the_gate_will_say(trained: Project, capsys) -> None:
+    gate = {"replicates": 50, "max_calibration_error": 0.0001}
+    trained.write_workload(features=["age"], gate=gate, promotion="manual", seed=12)
+    assert trained.run("train", "churn", "--json") == 0
+    result = trained.result(capsys.readouterr().out)
+    assert (result["status"], result["next_command"]) == ("DONE", "lakescore report churn")
+    assert "the gate would refuse it: " in result["details"]["reason"]
+    assert "calibration error" in result["details"]["reason"]
+
+
 def test_rollback_brings_back_the_champion_before(trained: Project) -> None:
     trained.write_workload(seed=12, gate={"replicates": 50, "champion_margin": 0.5,
                                           "max_calibration_error": 0.5})  # fmt: skip

@@ -18,6 +18,7 @@ from lakescore.cli.options import (
     Log,
     LogFormat,
     Name,
+    NameOrSelect,
     OptionalName,
     Project,
     Select,
@@ -290,7 +291,7 @@ def rollback(project: Project, name: Name, as_json: AsJson = False) -> None:
 @with_project
 def score(
     project: Project,
-    name: OptionalName = None,
+    name: NameOrSelect = None,
     select: Select = None,
     as_of: AsOf = None,
     full: Full = False,

@@ -29,6 +29,9 @@ class LogFormat(str, Enum):
 
 Name = Annotated[str, typer.Argument(help="The workload: conf/workloads/NAME.yml.")]
 OptionalName = Annotated[str | None, typer.Argument(help="The workload; all without a name.")]
+NameOrSelect = Annotated[
+    str | None, typer.Argument(help="The workload, unless --select names several.")
+]
 Select = Annotated[
     str | None, typer.Option("--select", help="Several workloads: tag:nightly, or a glob.")
 ]

@@ -70,7 +70,7 @@ def reference_pages() -> dict[str, str]:
         "settings.md": _model_sections(Settings),
         "expressions.md": _refused_functions(),
     }
-    note = "<!-- Generated from the code; run `lakescore schema --markdown` to write it again. -->"
+    note = "<!-- Generated from the code; `make docs` writes it again. -->"
     return {name: f"{note}\n{_INTRO[name]}\n{body}" for name, body in bodies.items()}
 
 

@@ -83,7 +83,9 @@ class Settings(ConfigModel):
     spark: SparkSettings = SparkSettings()
     scoring: ScoringSettings = ScoringSettings()
     runs: str = Field(description="Folder of run results and reports.")
-    staging: str = Field(description="Folder for staged rows; emptied by each run.")
+    staging: str = Field(
+        description="Folder for staged rows; a run removes its own, and those of runs that died."
+    )
 
 
 def _as_text(value: Any) -> Any:

@@ -105,7 +105,9 @@ class CandidateSpec(ConfigModel):
     """An algorithm and its parameters (checked by the candidate itself)."""
 
     name: Identifier
-    parameters: dict[str, Any] = Field(default={}, description="See the candidate's own page.")
+    parameters: dict[str, Any] = Field(
+        default={}, description="A wrong one is answered with those that there are."
+    )
 
 
 class Gate(ConfigModel):

@@ -40,6 +40,11 @@ class GateDecision:
             return f"all {len(self.checks)} checks passed"
         return f"{len(failed)} of {len(self.checks)} checks failed: {', '.join(failed)}"
 
+    @property
+    def objections(self) -> str:
+        """What the failed checks say; empty where none failed."""
+        return "; ".join(check.detail for check in self.checks if not check.passed)
+
     def describe(self) -> dict[str, Any]:
         """JSON-ready."""
         return {**asdict(self), "summary": self.summary}

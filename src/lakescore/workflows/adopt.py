@@ -57,9 +57,10 @@ def adopt(spark: SparkSession, settings: Settings, workload: Workload) -> RunRes
             version = register(registry, folder, name=name, adopted_from=workload.model, tags={})
         run.model_version = version.version
         run.counts = {"compared": compared}
-        run.details["reason"] = (
-            f"{version.uri}: largest difference to its own engine {gap:g} on {compared} rows"
-        )
+        shown = f"largest difference to its own engine {gap:g} on {compared} rows"
+        if not compared:
+            shown = "nothing to compare, for its own engine scores it"
+        run.details["reason"] = f"{shown}; `model: {version.uri}` scores by what was registered"
         return run.finish(Status.DONE, next_command=f"lakescore score {workload.name}")
 
 

@@ -129,8 +129,7 @@ def act_on(decision: GateDecision, job: Job, challenger: ScoringModel) -> None:
         run.details["reason"] = f"version {version.version} is champion{was}"
         run.finish(Status.PROMOTED, next_command=f"lakescore score {run.workload}")
         return
-    failed = [check.detail for check in decision.checks if not check.passed]
-    run.details["reason"] = "the gate said no: " + "; ".join(failed)
+    run.details["reason"] = f"the gate said no: {decision.objections}"
     run.finish(Status.NOT_PROMOTED, next_command=f"lakescore report {run.workload}")
 
 

@@ -70,7 +70,8 @@ def _champion(registry: Any, workload: Workload) -> str:
         raise ModelNotFound(
             f"'{name}' has no champion yet",
             where=registry.where,
-            hint=f"lakescore train {workload.name}, then lakescore promote {workload.name}",
+            hint=f"lakescore train {workload.name}, then lakescore promote {workload.name}; if the "
+            f"gate refused it, lakescore report {workload.name} says why",
         )
     return str(champion.uri)
 

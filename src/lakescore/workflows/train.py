@@ -241,10 +241,7 @@ def _register_and_decide(job: Job, trained: Trained, identity: str, *, promote: 
             evidence = evidence_for(job, trained.snapshot, challenger, as_trained=package)
         decision = gate_decision(job.workload, evidence, trained.metric)
         run.details |= {"gate": decision.describe(), "candidate": trained.selected.name}
-        run.finish(
-            _status(decision, promote=promote),
-            next_command=f"lakescore promote {job.workload.name}",
-        )
+        _finish(run, decision, promote=promote)
         _conclude(job, TrainingFacts(trained, evidence, decision, package, version))
         job.registry.set_alias(version, job.registry.settings.challenger_alias)
         if promote:
@@ -252,11 +249,15 @@ def _register_and_decide(job: Job, trained: Trained, identity: str, *, promote: 
     return run
 
 
-def _status(decision: GateDecision, *, promote: bool) -> Status:
+def _finish(run: RunResult, decision: GateDecision, *, promote: bool) -> None:
     """What the report says before the alias moves: moving it is the last thing that happens."""
-    if not promote:
-        return Status.DONE
-    return Status.PROMOTED if decision.passed else Status.NOT_PROMOTED
+    status = Status.DONE
+    if promote:
+        status = Status.PROMOTED if decision.passed else Status.NOT_PROMOTED
+    following = "promote" if decision.passed else "report"
+    run.finish(status, next_command=f"lakescore {following} {run.workload}")
+    if not decision.passed:
+        run.details["reason"] = f"the gate would refuse it: {decision.objections}"
 
 
 def _package(job: Job, trained: Trained, identity: str) -> ModelPackage:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,8 +96,9 @@ def _land_history(
         landings = {name: [HISTORY] for name in (*DAILY, *LOOKUPS)}
         landings |= {name: [HISTORY, first] for name in _BEFORE_SCORING}
         land(spark, lake, frames, landings)
-    run.details["label"] = "january to november, and the first of december"
-    run.counts["rows"] = frames["schedule"].count()
+    run.details["label"] = f"{HISTORY.name}, and {first.name}"
+    landed = replace(HISTORY, last=first.last)
+    run.counts["rows"] = landed.rows(frames["schedule"], "flight_date").count()
     run.finish(Status.DONE)
     return frames
 
