@@ -70,7 +70,7 @@ package: setup ## Build the wheel into dist/ and check that it carries conf/
 	@$(BIN)/python scripts/check_wheel.py dist
 
 docs: setup ## Write the reference pages from the code
-	@$(BIN)/python -c 'from lakescore.config.reference import *; write_reference(Path("docs/reference"))'
+	@$(BIN)/python scripts/reference.py
 
 lock: setup ## Resolve the locks anew: packages (with hashes and markers) and jars
 	@$(LOCK) requirements/uv.in -o requirements/uv.txt

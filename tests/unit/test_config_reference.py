@@ -1,21 +1,42 @@
 """The generated reference pages say what the code says, and hashes what the configuration is."""
 
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lakescore.config.hashes import TRAINING_SECTIONS, config_hash
-from lakescore.config.reference import reference_pages, write_reference
 from lakescore.config.refused import REFUSED_FUNCTIONS
 from lakescore.config.workload import Source, Workload
+from lakescore.models.catalogue import candidates
 
-DOCS = Path(__file__).parents[2] / "docs" / "reference"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "reference.py"
+
+
+def _reference() -> Any:
+    spec = spec_from_file_location("reference_script", SCRIPT)
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+reference = _reference()
+reference_pages = reference.reference_pages
 
 
 @pytest.mark.parametrize("name", sorted(reference_pages()))
 def test_generated_pages_are_up_to_date(name):
-    written = (DOCS / name).read_text(encoding="utf-8")
+    written = (reference.FOLDER / name).read_text(encoding="utf-8")
     assert written == reference_pages()[name], "run: make docs"
+
+
+def test_every_candidate_and_its_parameters_are_described():
+    page = reference_pages()["candidates.md"]
+    for name, one in candidates().items():
+        section = page.partition(f"## `{name}`")[2].partition("\n## ")[0]
+        assert all(f"| `{key}` |" in section for key in one.parameters_type.model_fields)
 
 
 def test_every_key_and_every_refused_function_is_described():
@@ -27,7 +48,7 @@ def test_every_key_and_every_refused_function_is_described():
 
 
 def test_pages_are_written_to_a_folder(tmp_path):
-    written = write_reference(tmp_path / "reference")
+    written = reference.write_reference(tmp_path / "reference")
     assert {file.name for file in written} == reference_pages().keys()
 
 

@@ -106,7 +106,7 @@ class CandidateSpec(ConfigModel):
 
     name: Identifier
     parameters: dict[str, Any] = Field(
-        default={}, description="A wrong one is answered with those that there are."
+        default={}, description="Those of docs/reference/candidates.md."
     )
 
 

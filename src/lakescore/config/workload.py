@@ -89,7 +89,10 @@ class Workload(ConfigModel):
     candidates: tuple[CandidateSpec, ...] = Field(
         default=(), description="Algorithms to fit and choose from."
     )
-    select_by: str | None = Field(default=None, description="Metric on the validation split.")
+    select_by: str | None = Field(
+        default=None,
+        description="Metric on the validation split, of docs/reference/candidates.md.",
+    )
     gate: Gate = Gate()
     promotion: Literal["auto", "manual"] = Field(
         default="manual", description="`auto` runs the gate right after training."

@@ -1,4 +1,7 @@
-"""The reference pages of the configuration, rendered from the models themselves."""
+"""Write docs/reference from the code: the configuration, the candidates and the metrics.
+
+python scripts/reference.py      # make docs
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,11 @@ from lakescore.config.model_shape import branches, is_model
 from lakescore.config.refused import REFUSED_FUNCTIONS, Refusal
 from lakescore.config.settings import Settings
 from lakescore.config.workload import Workload
+from lakescore.evaluation.metrics import metrics_for
+from lakescore.matrix import Task
+from lakescore.models.catalogue import candidates
 
+FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 _INTRO = {
     "workload.md": """# Workload: conf/workloads/NAME.yml
 
@@ -37,6 +44,12 @@ The files are plain YAML: only `true` and `false` are booleans, days stay text, 
 tags (`!…`), anchors and aliases are refused. `${env:NAME}` takes a value from the environment; an
 unset one is an error. Such values are secret and are shown as `***`, except in names of places:
 `lake`, `runs`, `staging`, tables, `model`, and the registry's `experiment` and `model_prefix`.
+""",
+    "candidates.md": """# Candidates and metrics
+
+What `candidates` of a workload may name, with the parameters of each. They compete by the metric
+that `select_by` names, on the validation split; without it that is `average_precision` for a binary
+label and `rmse` for a number.
 """,
     "expressions.md": """# SQL expressions
 
@@ -68,6 +81,7 @@ def reference_pages() -> dict[str, str]:
     bodies = {
         "workload.md": _model_sections(Workload),
         "settings.md": _model_sections(Settings),
+        "candidates.md": "\n".join([*_candidate_sections(), _metric_section()]),
         "expressions.md": _refused_functions(),
     }
     note = "<!-- Generated from the code; `make docs` writes it again. -->"
@@ -86,6 +100,24 @@ def write_reference(folder: Path) -> list[Path]:
 
 def _model_sections(top: type[ConfigModel]) -> str:
     return "\n".join(_section(model, path) for model, path in _models(top, ""))
+
+
+def _candidate_sections() -> Iterator[str]:
+    for name, one in candidates().items():
+        about = " ".join((type(one).__doc__ or "").split())
+        fits = " and ".join(sorted(task.value for task in one.tasks))
+        yield f"## `{name}`\n\n{about} Labels: {fits}.\n\n{_table(one.parameters_type)}\n"
+
+
+def _metric_section() -> str:
+    better = {True: "higher", False: "lower", None: ""}
+    rows = [
+        f"| `{one.name}` | {task.value} | {better[one.higher_is_better]} | {one.description} |"
+        for task in Task
+        for one in metrics_for(task)
+    ]
+    head = ["## Metrics", "", "| metric | label | better | |", "|---|---|---|---|"]
+    return "\n".join([*head, *rows, ""])
 
 
 def _models(model: type[ConfigModel], path: str) -> Iterator[tuple[type[ConfigModel], str]]:
@@ -111,9 +143,15 @@ def _section(model: type[ConfigModel], path: str) -> str:
     heading = f"## `{path}`{which}\n\n" if path else ""
     about = " ".join((model.__doc__ or "").split())
     short = _SHORT_FORMS.get(model.__name__)
+    told = f"Short form: {short}\n\n" if short else ""
+    return f"{heading}{about}\n\n{told}{_table(model)}\n"
+
+
+def _table(model: type[ConfigModel]) -> str:
     rows = [_row(name, field) for name, field in model.model_fields.items()]
-    table = "\n".join(["| key | value | default | |", "|---|---|---|---|", *rows])
-    return f"{heading}{about}\n\n{f'Short form: {short}' + chr(10) * 2 if short else ''}{table}\n"
+    if not rows:
+        return "No parameters."
+    return "\n".join(["| key | value | default | |", "|---|---|---|---|", *rows])
 
 
 def _row(name: str, field: FieldInfo) -> str:
@@ -187,3 +225,7 @@ def _refused_functions() -> str:
     lines = ["## Refused functions", "", "| it … | functions | instead |", "|---|---|---|", *rows]
     extra = "All functions whose name begins with `ai_` are refused too, and `unix_timestamp()`"
     return "\n".join([*lines, "", f"{extra} without a column.", ""])
+
+
+if __name__ == "__main__":
+    write_reference(FOLDER)
