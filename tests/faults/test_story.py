@@ -61,7 +61,7 @@ PHASES = (Phase.generate, Phase.shrink)[: 2 if "LAKESCORE_SHRINK" in os.environ 
 #: Stories told at once, in threads of one process: half of its work is to compile code.
 AT_ONCE = 2
 #: Of a story's tables: a checkpoint each tenth commit would cost as much as the runs between.
-TABLE_DEFAULTS = "spark.databricks.delta.properties.defaults"
+RARE_CHECKPOINTS = ("spark.databricks.delta.properties.defaults.checkpointInterval", "40")
 TALLY = Tally.of(__name__)
 
 CRASHES = ("while staging", "before the quarantine", "before the commit", "after the commit")
@@ -768,7 +768,7 @@ def endings(
     def tell(story: Story) -> None:
         machine = seed(story.number)(type("Machine", (story.kind,), {}))
         machine.spark, machine.scratch = spark.newSession(), tmp_path_factory.mktemp("story")
-        machine.spark.conf.set(f"{TABLE_DEFAULTS}.checkpointInterval", "40")
+        machine.spark.conf.set(*RARE_CHECKPOINTS)
         machine.mode, machine.name = story.mode, story.name
         late = story.kind is LateReadings
         machine.registered = registered_with_readings if late else registered

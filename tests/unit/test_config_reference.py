@@ -1,28 +1,14 @@
 """The generated reference pages say what the code says, and hashes what the configuration is."""
 
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from lakescore.config.hashes import TRAINING_SECTIONS, config_hash
 from lakescore.config.refused import REFUSED_FUNCTIONS
 from lakescore.config.workload import Source, Workload
 from lakescore.models.catalogue import candidates
+from tests.scripts import load_script
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "reference.py"
-
-
-def _reference() -> Any:
-    spec = spec_from_file_location("reference_script", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-reference = _reference()
+reference = load_script("reference")
 reference_pages = reference.reference_pages
 
 

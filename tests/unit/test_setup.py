@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from tests.scripts import load_script
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "setup.sh"
@@ -18,12 +18,7 @@ SCRIPT = ROOT / "scripts" / "setup.sh"
 
 @pytest.fixture
 def setup() -> ModuleType:
-    spec = spec_from_file_location("setup_script", ROOT / "scripts" / "setup.py")
-    assert spec and spec.loader
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script("setup")
 
 
 def find_python(environment: str = "dev", **variables: str) -> subprocess.CompletedProcess[str]:

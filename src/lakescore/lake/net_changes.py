@@ -50,17 +50,21 @@ def net_changes(
         return snapshot.read(spark).withColumn(CHANGE, F.lit(SCORE))
     refuse_recreated(snapshot, after_version, table_id)
     if after_version == snapshot.version:
-        return snapshot.read(spark).where(F.lit(False)).withColumn(CHANGE, F.lit(SCORE))
+        return _no_change(spark, snapshot)
     refuse_retyped(spark, snapshot, after_version, in_use)
     feed = change_feed(spark, snapshot, after_version)
     if feed is None and _keeps_rows(spark, snapshot, after_version):
-        return snapshot.read(spark).where(F.lit(False)).withColumn(CHANGE, F.lit(SCORE))
+        return _no_change(spark, snapshot)
     signed = _signed(spark, snapshot, after_version, feed)
     keyed = reduce(lambda left, right: left & right, (_is_set(name) for name in key))
     changed = _by_key(signed.where(keyed), key)
     return _with_rows_left(changed, snapshot.read(spark), key).unionByName(
         _by_content(signed.where(~keyed), snapshot.schema.names)
     )
+
+
+def _no_change(spark: SparkSession, snapshot: Snapshot) -> DataFrame:
+    return snapshot.read(spark).where(F.lit(False)).withColumn(CHANGE, F.lit(SCORE))
 
 
 def _keeps_rows(spark: SparkSession, snapshot: Snapshot, after: int) -> bool:
