@@ -7,7 +7,7 @@ from unittest import mock
 
 import pytest
 
-from lakescore.errors import VersionUnreadable
+from lakescore.errors import ContractViolated, VersionUnreadable
 from lakescore.lake import commits
 from lakescore.lake.chain import Chain, Part
 from lakescore.lake.chunks import FileGroup, next_chunk
@@ -152,3 +152,16 @@ def test_files_read_by_themselves_or_through_delta_hold_the_same_rows(
             break
         part = Part(chunk.source.version, chunk.files.done, chunk.files.of)
     assert sorted(found, key=repr) == sorted(rows, key=repr)
+
+
+def test_a_bound_on_refused_rows_is_over_the_whole_run(life) -> None:
+    one = life(source={"max_quarantined": {"share": 1.0, "count": 1}}, **CHUNKED)
+    one.append((0, 0.0, day(1)))
+    one.score()
+    for first in (1, 3, 5):
+        one.append((first, 1.0, day(1)), (first + 1, -1.0 if first > 1 else 2.0, day(1)))
+    with pytest.raises(ContractViolated) as caught:
+        one.score()
+    assert "2 of 6 rows break the data contract, more than the allowed 1 rows" in caught.value.what
+    assert "the run stops after its 2 commits, which stand" in caught.value.what
+    assert scored(one) == [0, 1, 2, 3]

@@ -28,7 +28,7 @@ def append(spark, table: Table, rows: list[tuple], columns: str, **options: str)
 
 
 def new_ids(spark, table: Table, after: int | None) -> list[int]:
-    rows = rows_since(spark, pin(spark, table), after)
+    rows = rows_since(spark, pin(spark, table), after).rows()
     return sorted(row.id for row in rows.select("id").collect())
 
 
@@ -41,7 +41,7 @@ def test_appends_count_and_moving_rows_does_not(spark, lake: Lake, feed: str):
     append(spark, table, [(5, "x}y", 0.5)], "id int, day string, extra double", mergeSchema="true")
     snapshot = pin(spark, table)
 
-    rows = rows_since(spark, snapshot, 0)
+    rows = rows_since(spark, snapshot, 0).rows()
     assert rows.columns == ["id", "day", "extra"]
     assert sorted(map(tuple, rows.collect())) == [
         (3, "a b", None),
@@ -63,6 +63,15 @@ def test_changed_rows_are_refused_naming_the_commits(spark, lake: Lake, feed: st
     assert "version 2 (DELETE, 20" in caught.value.what
     assert "version 1 " not in caught.value.what
     assert caught.value.where == "s@2"
+    assert str(caught.value.hint).startswith("where old rows are only retired, `on_delete: ignore`")
+    spark.sql(f"UPDATE {table.sql_name} SET id = 4 WHERE id = 3")
+    with pytest.raises(SourceChanged, match=r"version 3 \(UPDATE") as caught:
+        new_ids(spark, table, 1)
+    assert str(caught.value.hint).startswith("`mode: upsert` follows rows that change or go")
+    spark.createDataFrame([(9,)], "id int").write.format("delta").mode("overwrite").save(table.path)
+    with pytest.raises(SourceChanged, match=r"version 4 \(WRITE") as caught:
+        new_ids(spark, table, 3)
+    assert str(caught.value.hint).startswith("`mode: snapshot` scores the whole table once a day")
 
 
 def test_a_restore_is_refused_though_it_only_adds_files(spark, lake: Lake):
@@ -70,8 +79,20 @@ def test_a_restore_is_refused_though_it_only_adds_files(spark, lake: Lake):
     append(spark, table, [(1,)], "id int")
     spark.sql(f"DELETE FROM {table.sql_name}")
     spark.sql(f"RESTORE TABLE {table.sql_name} TO VERSION AS OF 0")
-    with pytest.raises(SourceChanged, match=r"version 2 \(RESTORE"):
+    with pytest.raises(SourceChanged, match=r"version 2 \(RESTORE") as caught:
         new_ids(spark, table, 1)
+    assert "`mode: snapshot`" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("feed", ["true", "false"])
+def test_a_merge_that_only_inserts_is_an_append(spark, lake: Lake, feed: str):
+    table = lake.table("s")
+    append(spark, table, [(1,), (2,)], "id int", **{"delta.enableChangeDataFeed": feed})
+    spark.sql(
+        f"MERGE INTO {table.sql_name} t USING (SELECT explode(array(2, 3)) AS id) s "
+        "ON t.id = s.id WHEN NOT MATCHED THEN INSERT (id) VALUES (s.id)"
+    )
+    assert new_ids(spark, table, 0) == [3]
 
 
 def test_a_change_feed_turned_on_inside_the_range_falls_back_to_the_files(spark, lake: Lake):

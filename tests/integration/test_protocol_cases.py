@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 from unittest import mock
 
@@ -10,8 +11,10 @@ import pytest
 from lakescore.config.workload import Context, Feature
 from lakescore.errors import ForeignTable
 from lakescore.lake import commits
+from lakescore.lake.history import recent_commits
 from lakescore.lake.quarantine import Quarantine
 from lakescore.registry.store import Registry
+from lakescore.version import code_version
 from lakescore.workflows import score as scoring
 from lakescore.workflows.run_result import Status
 from tests.linear import Life, day, linear_package, register
@@ -133,3 +136,52 @@ def _register_with_context(life: Life) -> None:
     features = (Feature(name="x", expression="z"),)
     package = linear_package(2.0, 1.0, contexts={"plans": context}, features=features)
     Registry(life.settings.registry).promote(register(life.settings, package))
+
+
+def test_context_rows_that_come_late_are_counted_and_rescore_nothing(life) -> None:
+    one = life(source={"prediction_time": "cast(day as timestamp)"})
+    readings = one.lake.table("readings")
+
+    def read(*rows: tuple[int, float, int]) -> None:
+        """(id, z, day on which it was known)."""
+        frame = one.spark.createDataFrame(
+            [(i, z, datetime(2024, 1, known)) for i, z, known in rows],
+            "id int, z double, known_at timestamp",
+        )
+        frame.coalesce(1).write.format("delta").mode("append").save(readings.path)
+
+    context = Context.model_validate(
+        {
+            "table": "readings",
+            "on": ["id"],
+            "known_at": "known_at",
+            "lookback_window": "9 days",
+            "latest": {"z": "z"},
+        }
+    )
+    features = (Feature(name="x", expression="z"),)
+    package = linear_package(
+        2.0, 1.0, contexts={"readings": context}, features=features, source=one.workload.source
+    )
+    Registry(one.settings.registry).promote(register(one.settings, package))
+    read((1, 10.0, 2))
+    one.append((1, 1.0, day(3)), (2, -2.0, day(9)))
+    assert "late_context" not in one.score().details
+    read((1, 99.0, 2), (1, 98.0, 3), (1, 97.0, 4))
+    one.append((1, 1.0, day(5)))
+    result = one.score()
+    assert result.details["late_context"] == {"readings": 2}
+    assert "(readings: 2); predictions stand as they were made" in result.warnings[0]
+    assert [prediction for _, prediction, _ in one.scores()] == [21.0, 195.0]
+    assert "late_context" not in one.score().details
+
+
+def test_a_commit_tells_code_configuration_and_preprocessor(life) -> None:
+    one = life()
+    one.append((1, 1.0, day(1)))
+    one.score()
+    told = recent_commits(one.spark, one.lake.table("scores"), 1)[0].metadata
+    assert told["code_version"] == code_version()
+    assert told["declared"]["source"]["expectations"] == {"x is not negative": "x >= 0"}
+    assert told["declared"]["predictions"]["mode"] == "append"
+    assert told["preprocessor"] == linear_package(2.0, 1.0).preprocessor.sha256

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from lakescore.errors import SourceChanged, UsageError, VersionUnreadable
+from lakescore.workflows.plan import plan_scoring
 from lakescore.workflows.run_result import Status
+from lakescore.workflows.steps import requested
 from tests.faults.lake_events import lose_history
 from tests.linear import day
 
@@ -55,6 +57,11 @@ def test_a_backfill_replaces_its_range_as_of_the_progress(life) -> None:
     one.score()
     one.append((5, 5.0, day(2)))
     one.promote("2")
+    asked = requested(None, first="2024-01-02", last="2024-01-02")
+    planned = plan_scoring(one.spark, one.settings, one.workload, asked, version="2")
+    told = "\n".join(planned.lines())
+    assert "source       events@0, day from 2024-01-02 to 2024-01-02" in told
+    assert "first        what is new is scored: `lakescore plan linear`" in told
     result = one.backfill(first="2024-01-02", last="2024-01-02")
     assert result.status is Status.DONE
     assert one.scores() == [
@@ -94,6 +101,23 @@ def test_rescore_all_restates_every_row_though_none_is_new(life) -> None:
 
 
 @pytest.mark.parametrize("feed", [True, False])
+def test_new_rows_are_scored_without_a_look_at_the_old_ones(life, feed: bool) -> None:
+    one = life(feed=feed)
+    one.append((1, 1.0, day(1)))
+    one.append((2, 2.0, day(1)))
+    one.score()
+    old = list(Path(one.source.path).glob("*.parquet"))
+    one.append((3, 3.0, day(2)))
+    for path in old:
+        path.unlink()
+    plan = plan_scoring(one.spark, one.settings, one.workload)
+    read_by = "the change feed" if feed else "the files that the commits added"
+    assert f"read by      {read_by}" in list(plan.lines())
+    assert one.score().counts["read"] == 1
+    assert one.scores() == [(1, 3.0, "1"), (2, 5.0, "1"), (3, 7.0, "1")]
+
+
+@pytest.mark.parametrize("feed", [True, False])
 def test_retention_deletes_are_ignored_when_told(life, feed: bool) -> None:
     one = life(feed=feed, on_delete="ignore", rescore="all")
     one.append((1, 1.0, day(1)), (2, 2.0, day(1)))
@@ -106,6 +130,8 @@ def test_retention_deletes_are_ignored_when_told(life, feed: bool) -> None:
     one.score()
     assert one.scores() == [(1, 3.0, "1"), (2, 5.0, "2"), (3, 8.0, "2")]
     one.sql("UPDATE {t} SET x = 9 WHERE id = 2")
+    with pytest.raises(SourceChanged, match="UPDATE"):
+        plan_scoring(one.spark, one.settings, one.workload)
     with pytest.raises(SourceChanged, match="UPDATE"):
         one.score()
 

@@ -14,7 +14,9 @@ from lakescore.cli.options import (
     AsOf,
     Conf,
     Env,
+    First,
     Full,
+    Last,
     Log,
     LogFormat,
     Name,
@@ -23,6 +25,7 @@ from lakescore.cli.options import (
     Project,
     Select,
     Set,
+    Version,
     open_project,
     with_project,
 )
@@ -188,15 +191,29 @@ def validate(
 @app.command()
 @with_project
 def plan(
-    project: Project, name: Name, as_of: AsOf = None, full: Full = False, as_json: AsJson = False
+    project: Project,
+    name: Name,
+    as_of: AsOf = None,
+    full: Full = False,
+    first: First = None,
+    last: Last = None,
+    version: Version = None,
+    retry: Annotated[bool, typer.Option("--retry", help="As `quarantine retry` would.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """What the next `score` would read, with which model, into which commit. Changes nothing."""
+    """What the next `score` would read, with which model, into which commit. Changes nothing.
+
+    With --from, --to (and --version) what `backfill` would, with --retry what `quarantine retry`.
+    """
     from lakescore.cli.output import print_plan
     from lakescore.workflows.plan import plan_scoring
     from lakescore.workflows.steps import requested
 
-    workload, request = project.workload(name), requested(as_of, full=full)
-    planned = plan_scoring(project.spark("plan"), project.settings, workload, request)
+    workload = project.workload(name)
+    request = requested(as_of, full=full, retry=retry, first=first, last=last)
+    planned = plan_scoring(
+        project.spark("plan"), project.settings, workload, request, version=version
+    )
     print_plan(planned, as_json=as_json)
 
 
@@ -313,13 +330,9 @@ def score(
 def backfill(
     project: Project,
     name: Name,
-    first: Annotated[
-        str | None, typer.Option("--from", help="First value of predictions.backfill_by.")
-    ] = None,
-    last: Annotated[str | None, typer.Option("--to", help="Last value, included.")] = None,
-    version: Annotated[
-        str | None, typer.Option(help="Model version; the champion when absent.")
-    ] = None,
+    first: First = None,
+    last: Last = None,
+    version: Version = None,
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:

@@ -53,6 +53,11 @@ AsOf = Annotated[
 Full = Annotated[
     bool, typer.Option("--full", help="Every row again, in place of all that was predicted.")
 ]
+First = Annotated[
+    str | None, typer.Option("--from", help="First value of predictions.backfill_by.")
+]
+Last = Annotated[str | None, typer.Option("--to", help="Last value, included.")]
+Version = Annotated[str | None, typer.Option(help="Model version; the champion when absent.")]
 AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
 
 

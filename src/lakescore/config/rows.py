@@ -19,7 +19,10 @@ from lakescore.config.forms import Share, as_list, doubled_names, names_to_pairs
 
 
 class QuarantineBounds(ConfigModel):
-    """How many rows of one run may be refused before the run stops."""
+    """How many rows of one run may be refused before the run stops.
+
+    A catch-up in several commits stops before the commit that goes over.
+    """
 
     share: Share = Field(default=0.05, description="Of the rows read.")
     count: int | None = Field(default=None, ge=0, description="In rows; no bound when absent.")

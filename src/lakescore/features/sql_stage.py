@@ -17,7 +17,12 @@ from lakescore.config.expressions import check_expression
 from lakescore.config.workload import Context, Feature, Source
 from lakescore.errors import TypeMismatch, UsageError
 from lakescore.features.context_checks import check_contexts
-from lakescore.features.intervals import intervals_of, known_within, prediction_times
+from lakescore.features.intervals import (
+    PredictionTimes,
+    intervals_of,
+    known_within,
+    prediction_times,
+)
 from lakescore.features.names import FEATURE_PREFIX, feature_column
 from lakescore.features.point_in_time import join_contexts, with_output_columns
 from lakescore.features.resolve import NUMBERS, check_columns, col, expression_types
@@ -47,12 +52,13 @@ def feature_frame(
     frames: Mapping[str, DataFrame],
     features: Sequence[Feature],
     keep: Sequence[str],
+    times: PredictionTimes | None = None,
 ) -> DataFrame:
     """The `keep` columns of `rows`, then one column a feature; every row exactly once.
 
     `frames` holds the pinned context tables by context name. Of them only the contexts that a
-    feature or `keep` uses are read, and of those only the days that `rows` need (for which one
-    small aggregate over `rows` runs here, when there is a context over time).
+    feature or `keep` uses are read, and of those only the days that `rows` need: `times` says
+    which, or one small aggregate over `rows` here, when there is a context over time.
 
     Raises what `resolve_features` does, ColumnMissing for a `keep` column that is not there,
     UsageError for one that starts with the feature prefix, and DuplicateKeys.
@@ -63,7 +69,7 @@ def feature_frame(
     used = _used_contexts(contexts, features, keep)
     check_columns(with_output_columns(rows, used, frames), keep, where="kept columns")
     _check_prefix(keep)
-    near = _only_needed_days(rows, source.prediction_time, used, frames)
+    near = _only_needed_days(rows, source.prediction_time, used, frames, times)
     joined = join_contexts(rows, used, near, source.prediction_time, spread_by=source.key)
     kept = [col(name).alias(name) for name in dict.fromkeys(keep)]
     return joined.select(*kept, *(_column(feature, kinds[feature.name]) for feature in features))
@@ -136,13 +142,14 @@ def _only_needed_days(
     prediction_time: str | None,
     contexts: Mapping[str, Context],
     frames: Mapping[str, DataFrame],
+    times: PredictionTimes | None,
 ) -> dict[str, DataFrame]:
     """The frames of `contexts`, those over time cut to what `rows` need."""
     near = {name: frames[name] for name in contexts}
     over_time = {name: context for name, context in contexts.items() if not context.static}
     if not over_time or prediction_time is None:
         return near
-    days = prediction_times(rows, prediction_time).days
+    days = (times or prediction_times(rows, prediction_time)).days
     for name, context in over_time.items():
         if context.lookback_window is not None and context.known_at is not None:
             intervals = intervals_of(days, context.lookback_window)

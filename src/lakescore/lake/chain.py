@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -34,7 +34,8 @@ class Progress:
     how far the rows that stand now go. A RESTORE lowers the second, never the first.
     `stands_under` is the model that `rescore: all` last brought every row to, or scored new rows
     with; a backfill does not move it. At `quarantine_version` the quarantine had no attempt but
-    those of commits, if that is known.
+    those of commits, if that is known. `pins` are those of the commit (by table), and
+    `predicted_until` is the last moment (ISO, UTC) that a row of it was predicted at.
     """
 
     commit_seq: int = 0
@@ -47,6 +48,8 @@ class Progress:
     mode: str | None = None
     part: Part | None = None
     quarantine_version: int | None = None
+    pins: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    predicted_until: str | None = field(default=None, compare=False)
 
     @property
     def next_seq(self) -> int:
@@ -55,7 +58,7 @@ class Progress:
     def metadata(self) -> dict[str, Any]:
         """What a commit without a plan says, so that `progress_of` gives this again."""
         part = None if self.part is None else vars(self.part)
-        return {**vars(self), "workload_mode": self.mode, "part": part}
+        return {**vars(self), "pins": dict(self.pins), "workload_mode": self.mode, "part": part}
 
 
 @dataclass(frozen=True)
@@ -200,4 +203,6 @@ def progress_of(metadata: Mapping[str, Any], commit_seq: int) -> Progress:
         generation=metadata.get("generation", 0),
         mode=metadata.get("workload_mode"),
         stands_under=metadata.get("stands_under", metadata.get("model_version")),
+        pins=metadata.get("pins", {}),
+        predicted_until=metadata.get("predicted_until"),
     )

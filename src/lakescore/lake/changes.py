@@ -8,7 +8,8 @@ vectors, no column mapping).
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -26,16 +27,42 @@ if TYPE_CHECKING:
 
 #: Operations that bring back or replace rows even where no row is removed in the same commit.
 _REPLACING = ("RESTORE", "CLONE", "REPLACE TABLE", "CREATE OR REPLACE TABLE")
+CHANGE_FEED = "the change feed"
 _ADD = "add struct<path: string, partitionValues: map<string, string>, dataChange: boolean>"
 _REMOVE = "remove struct<path: string, dataChange: boolean>"
 _GLOB = re.compile(r"([{}\[\]*?\\])")
 _OTHER_SCHEMA = re.compile(
     r"CHANGE_DATA_FEED_INCOMPATIBLE|because of an incompatible (data )?schema"
 )
+#: What else may follow a change, by the operations that make it: the first that fits all is told.
+_FITTING = (
+    (
+        ("DELETE",),
+        "where old rows are only retired, `on_delete: ignore` lets their predictions stand; "
+        "`mode: upsert` takes these along",
+    ),
+    (("DELETE", "UPDATE", "MERGE"), "`mode: upsert` follows rows that change or go, by their key"),
+    (
+        (),
+        "`mode: snapshot` scores the whole table once a day, however it was written (into a "
+        "predictions table of its own); `mode: upsert` compares it by key",
+    ),
+)
 _FEED_HINT = (
     "turn the change feed on for the rows to come: ALTER TABLE {table} "
     "SET TBLPROPERTIES (delta.enableChangeDataFeed = true)"
 )
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a range of commits did: `read_by` says, for people, by what its rows are told.
+
+    That the range can be followed was checked; `rows` may run jobs over the rows themselves.
+    """
+
+    read_by: str
+    rows: Callable[[], DataFrame]
 
 
 def rows_since(
@@ -46,7 +73,7 @@ def rows_since(
     table_id: str | None = None,
     deletes: str = "refuse",
     in_use: Collection[str] | None = None,
-) -> DataFrame:
+) -> Changes:
     """The rows appended in (after_version, snapshot.version], with exactly the snapshot's columns.
 
     None for `after_version` gives all rows of the snapshot. `table_id` is the table's id when
@@ -58,18 +85,24 @@ def rows_since(
     another type at `after_version`.
     """
     if after_version is None:
-        return snapshot.read(spark)
+        return every_row(spark, snapshot)
     refuse_recreated(snapshot, after_version, table_id)
     if after_version == snapshot.version:
-        return snapshot.read(spark).where(F.lit(False))
+        return Changes("no commit", lambda: snapshot.read(spark).where(F.lit(False)))
     commits = snapshot.commits_since(spark, after_version)
     _refuse(snapshot, [commit for commit in commits if commit.operation.startswith(_REPLACING)])
     refuse_retyped(spark, snapshot, after_version, in_use)
     ignored = _ignored(commits, deletes)
-    rows = _from_change_feed(spark, snapshot, after_version, commits, ignored)
-    if rows is None:
-        rows = _from_added_files(spark, snapshot, after_version, commits, ignored)
-    return rows.select(*(F.col(quoted(name)) for name in snapshot.schema.names))
+    found = _from_change_feed(spark, snapshot, after_version, commits, ignored)
+    read_by = CHANGE_FEED if found is not None else "the files that the commits added"
+    if found is None:
+        found = _from_added_files(spark, snapshot, after_version, commits, ignored)
+    rows = found.select(*(F.col(quoted(name)) for name in snapshot.schema.names))
+    return Changes(read_by, lambda: rows)
+
+
+def every_row(spark: SparkSession, snapshot: Snapshot) -> Changes:
+    return Changes(f"all of version {snapshot.version}", lambda: snapshot.read(spark))
 
 
 def refuse_recreated(snapshot: Snapshot, after_version: int, table_id: str | None) -> None:
@@ -133,9 +166,15 @@ def _refuse(snapshot: Snapshot, commits: Sequence[TableCommit]) -> None:
         f"not only appends since the last run: {named}{more} changed or removed rows "
         "that were already read",
         where=str(snapshot),
-        hint="keep the source append-only: land corrections as new rows, or score into a new "
-        "predictions table, which reads every row as it is now",
+        hint=f"{_fitting(commits)}; another mode starts over with `lakescore score NAME --full`. "
+        "Or keep the source append-only: land corrections as new rows",
     )
+
+
+def _fitting(commits: Sequence[TableCommit]) -> str:
+    """Which other declaration follows such commits."""
+    found = {commit.operation for commit in commits}
+    return next(said for kinds, said in _FITTING if not kinds or found <= set(kinds))
 
 
 def _from_change_feed(

@@ -40,6 +40,7 @@ from lakescore.lake.writes import (
     own_rows,
     write_once,
 )
+from lakescore.version import code_version
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -416,7 +417,11 @@ class PredictionsLog:
             app_id=self.app_id,
             number=number,
             attempt_id=attempt_id,
-            metadata={**metadata, "workload": self._workload},
+            metadata={
+                **metadata,
+                "workload": self._workload,
+                "code_version": code_version(),
+            },
         )
 
     def _properties(self) -> Mapping[str, str]:

@@ -29,6 +29,7 @@ CONTRACT_COLUMNS = (REASONS, COPIES, ROW_HASH, CONTENT_HASH, KEY, PAYLOAD)
 CHANGE = "_change"
 SCORE, DELETED, OUT_OF_SCOPE = "score", "deleted", "out_of_scope"
 
+_NOTHING = "nothing was written"
 _CONFLICT = "duplicate key with different values"
 
 
@@ -161,8 +162,12 @@ def check_bounds(
     *,
     where: str,
     reasons: Mapping[str, int] | None = None,
+    before: int = 0,
 ) -> None:
-    """Raise ContractViolated when more rows are refused than the workload allows."""
+    """Raise ContractViolated when more rows are refused than the workload allows.
+
+    `before` is how many commits the run made already: these stand.
+    """
     over_share = read > 0 and quarantined > bounds.share * read
     over_count = bounds.count is not None and quarantined > bounds.count
     if not over_share and not over_count:
@@ -170,9 +175,10 @@ def check_bounds(
     allowed = [f"{bounds.share:.2%}"] if over_share else []
     allowed += [f"{bounds.count} rows"] if over_count else []
     named = "; ".join(f"{reason}: {count}" for reason, count in (reasons or {}).items())
+    left = f"the run stops after its {before} commits, which stand" if before else _NOTHING
     raise ContractViolated(
         f"{quarantined} of {read} rows break the data contract, more than the allowed "
-        f"{' and '.join(allowed)}; nothing was written" + (f" ({named})" if named else ""),
+        f"{' and '.join(allowed)}; {left}" + (f" ({named})" if named else ""),
         where=where,
         hint="mend the rows at their source, or change source.expectations or "
         "source.max_quarantined",

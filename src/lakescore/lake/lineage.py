@@ -33,7 +33,9 @@ class CommitPlan:
     valid now are closed, by the source's `key`, and the others stand as they were. `as_of` is the
     day of a snapshot, `stands_under` and `quarantine_version` are as in Progress,
     `workload_mode` what the workload declares. With `part` the commit takes progress no further
-    than `after_version` and that part of `source_version`.
+    than `after_version` and that part of `source_version`. `declared` are the sections of the
+    workload that decide what is read and written, `preprocessor` the hash of the model's own;
+    `predicted_until` is as in Progress, and `late_context` counts rows of contexts that came late.
     """
 
     run_id: str
@@ -58,10 +60,19 @@ class CommitPlan:
     key: tuple[str, ...] = ()
     only_mended: bool = False
     quarantine_version: int | None = None
+    declared: Mapping[str, Any] = field(default_factory=dict)
+    preprocessor: str | None = None
+    predicted_until: str | None = None
+    late_context: Mapping[str, int] = field(default_factory=dict)
 
     def metadata(self) -> dict[str, Any]:
         """The plan as commit metadata."""
-        told = {**vars(self), "pins": dict(self.pins)}
+        told = {
+            **vars(self),
+            "pins": dict(self.pins),
+            "declared": dict(self.declared),
+            "late_context": dict(self.late_context),
+        }
         if self.as_of is not None:
             told["as_of"] = self.as_of.isoformat()
         if self.part is not None:

@@ -8,6 +8,7 @@ is of a kind that changes no row (OPTIMIZE, a property).
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,14 @@ from pyspark.sql import functions as F
 
 from lakescore.config.base import quoted
 from lakescore.lake.canonical import row_hash
-from lakescore.lake.changes import change_feed, refuse_recreated, refuse_retyped
+from lakescore.lake.changes import (
+    CHANGE_FEED,
+    Changes,
+    change_feed,
+    every_row,
+    refuse_recreated,
+    refuse_retyped,
+)
 from lakescore.lake.contract import CHANGE, DELETED, SCORE
 
 if TYPE_CHECKING:
@@ -36,7 +44,7 @@ def net_changes(
     *,
     table_id: str | None = None,
     in_use: Collection[str] | None = None,
-) -> DataFrame:
+) -> Changes:
     """The snapshot's columns and CHANGE: what (after_version, snapshot.version] came to.
 
     By key the last commit that touched it decides: the rows that it left are SCORE, a key that
@@ -47,7 +55,8 @@ def net_changes(
     column `in_use` (any, when None) that was of another type at `after_version`.
     """
     if after_version is None:
-        return snapshot.read(spark).withColumn(CHANGE, F.lit(SCORE))
+        found = every_row(spark, snapshot)
+        return replace(found, rows=lambda: found.rows().withColumn(CHANGE, F.lit(SCORE)))
     refuse_recreated(snapshot, after_version, table_id)
     if after_version == snapshot.version:
         return _no_change(spark, snapshot)
@@ -56,15 +65,25 @@ def net_changes(
     if feed is None and _keeps_rows(spark, snapshot, after_version):
         return _no_change(spark, snapshot)
     signed = _signed(spark, snapshot, after_version, feed)
+    compared = f"comparing versions {after_version} and {snapshot.version}, each read whole"
+    return Changes(
+        CHANGE_FEED if feed is not None else compared, lambda: _net(spark, snapshot, signed, key)
+    )
+
+
+def _no_change(spark: SparkSession, snapshot: Snapshot) -> Changes:
+    rows = snapshot.read(spark).where(F.lit(False)).withColumn(CHANGE, F.lit(SCORE))
+    return Changes("no commit that changes a row", lambda: rows)
+
+
+def _net(
+    spark: SparkSession, snapshot: Snapshot, signed: DataFrame, key: Sequence[str]
+) -> DataFrame:
     keyed = reduce(lambda left, right: left & right, (_is_set(name) for name in key))
     changed = _by_key(signed.where(keyed), key)
     return _with_rows_left(changed, snapshot.read(spark), key).unionByName(
         _by_content(signed.where(~keyed), snapshot.schema.names)
     )
-
-
-def _no_change(spark: SparkSession, snapshot: Snapshot) -> DataFrame:
-    return snapshot.read(spark).where(F.lit(False)).withColumn(CHANGE, F.lit(SCORE))
 
 
 def _keeps_rows(spark: SparkSession, snapshot: Snapshot, after: int) -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from datetime import date
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from lakescore.hashing import json_sha256
+from lakescore.version import code_version
 from lakescore.workflows.as_of import on_day, today
 from lakescore.workflows.output_columns import added_columns
 from lakescore.workflows.pins import Pins, pin_tables
+from lakescore.workflows.predict import source_columns
 from lakescore.workflows.scoring_model import ScoringModel, scoring_model
 from lakescore.workflows.source_freshness import SourceFreshness, source_freshness
 from lakescore.workflows.steps import (
@@ -20,6 +22,7 @@ from lakescore.workflows.steps import (
     predictions_of,
     refuse_unreadable_bounds,
 )
+from lakescore.workflows.task_errors import task_errors
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from lakescore.config.settings import Settings
     from lakescore.config.workload import Predictions, Workload
     from lakescore.lake.chain import Part, Progress
+    from lakescore.lake.changes import Changes
     from lakescore.lake.chunks import Chunk
     from lakescore.lake.commits import PredictionsLog
     from lakescore.lake.lineage import CommitPlan
@@ -42,7 +46,8 @@ FORMAT = 1
 class ScoringPlan:
     """What one commit of a scoring run will read and write. No `step`: nothing to do.
 
-    `adds` is for people: the columns ("name type") that the predictions table lacks.
+    `changes` are the rows of a catch-up, unless it reads some files alone. `adds` is for people:
+    the columns ("name type") that the predictions table lacks.
     """
 
     workload: Workload
@@ -52,6 +57,7 @@ class ScoringPlan:
     step: Step | None
     freshness: SourceFreshness | None = None
     adds: tuple[str, ...] = ()
+    changes: Changes | None = field(default=None, compare=False, repr=False)
 
     @property
     def predictions(self) -> Predictions:
@@ -61,9 +67,21 @@ class ScoringPlan:
     def hash(self) -> str:
         return json_sha256(self._content())
 
-    def commit_plan(self, run_id: str, step: Step) -> CommitPlan:
+    def commit_plan(
+        self,
+        run_id: str,
+        step: Step,
+        *,
+        predicted_until: datetime | None = None,
+        late_context: Mapping[str, int] | None = None,
+    ) -> CommitPlan:
+        """What the commit of the step writes and says; the last two as in CommitPlan."""
         from lakescore.lake.lineage import CommitPlan
 
+        package = self.model.package
+        until = self.progress.predicted_until
+        if predicted_until is not None:
+            until = max(filter(None, (until, predicted_until.isoformat())))
         return CommitPlan(
             run_id=run_id,
             commit_seq=self.progress.next_seq,
@@ -91,6 +109,10 @@ class ScoringPlan:
             key=self.workload.source.key,
             only_mended=step.mode == "retry",
             quarantine_version=self.progress.quarantine_version,
+            declared=self._declared(),
+            preprocessor=None if package is None else package.preprocessor.sha256,
+            predicted_until=until,
+            late_context=late_context or {},
         )
 
     def describe(self) -> dict[str, Any]:
@@ -113,6 +135,8 @@ class ScoringPlan:
         yield f"workload     {self.workload.name} ({step.mode if step else self.predictions.mode})"
         yield f"model        {model['model']} (version {model['version']}, {model['flavour']})"
         yield f"source       {source}" + (f", {step.because}" if step else "")
+        if step is not None and step.read_by is not None:
+            yield f"read by      {step.read_by}"
         if self.freshness is not None:
             yield f"freshness    {self.freshness}"
         for entry in self.pins.describe():
@@ -128,6 +152,10 @@ class ScoringPlan:
             yield f"replaces     the workload's rows where {step.replaces}"
         if step is not None and step.merge_by:
             yield f"merges       by {', '.join(step.merge_by)}; deleted rows: {step.on_delete}"
+        if step is not None and step.mode == "append" and self.predictions.when_deleted == "ignore":
+            yield "deletes      of source rows are ignored: their predictions stand"
+        if step is not None and step.mode in ("backfill", "retry"):
+            yield f"first        what is new is scored: `lakescore plan {self.workload.name}`"
         if step is not None and step.more:
             yield "then         the next chunk, each in a commit of its own"
         if step is None:
@@ -141,6 +169,13 @@ class ScoringPlan:
             "pins": self.pins.describe(),
             "step": self.step.describe() if self.step else None,
             "commit_seq": self.progress.next_seq,
+            "code_version": code_version(),
+            **self._declared(),
+        }
+
+    def _declared(self) -> dict[str, Any]:
+        return {
+            "source": self.workload.source.model_dump(mode="json"),
             "predictions": self.predictions.model_dump(mode="json"),
         }
 
@@ -171,7 +206,8 @@ def make_plan(
     """Decide from the lake's present state. Writes nothing, and reads metadata only.
 
     Where freshness is declared, it reads the newest values of its column; where a catch-up is cut
-    between files, how many rows each of them has.
+    between files, how many rows each of them has; where rows are followed, of which kind the
+    changes are. Raises SourceChanged and TypeMismatch for a range that cannot be followed.
     """
     at = progress.source_version if request.is_at_progress else None
     pins = pin_tables(spark, lake, workload.source, model.contexts(workload), source_version=at)
@@ -185,7 +221,25 @@ def make_plan(
     if step is not None and step.catches_up:
         chunk = _next_chunk(spark, workload, progress, step, pins.source)
         pins, step = replace(pins, source=chunk.source), step.of_chunk(chunk)
-    return ScoringPlan(workload, model, pins, progress, step, freshness)
+    plan = ScoringPlan(workload, model, pins, progress, step, freshness)
+    if step is None or not step.catches_up or step.files is not None:
+        return plan
+    with task_errors(str(pins.source)):
+        changes = _changes(spark, plan, step)
+    return replace(plan, step=replace(step, read_by=changes.read_by), changes=changes)
+
+
+def _changes(spark: SparkSession, plan: ScoringPlan, step: Step) -> Changes:
+    from lakescore.lake.changes import rows_since
+    from lakescore.lake.net_changes import net_changes
+
+    source, after, table_id = plan.pins.source, step.after_version, plan.progress.source_id
+    _, in_use = source_columns(plan.workload, plan.model, plan.predictions.passthrough)
+    if step.reads == "appended":
+        deletes = plan.predictions.when_deleted
+        return rows_since(spark, source, after, table_id=table_id, deletes=deletes, in_use=in_use)
+    key = plan.workload.source.key
+    return net_changes(spark, source, after, key, table_id=table_id, in_use=in_use)
 
 
 def _next_chunk(
@@ -227,15 +281,20 @@ def plan_scoring(
     settings: Settings,
     workload: Workload,
     request: Request | None = None,
+    *,
+    version: str | None = None,
 ) -> ScoringPlan:
-    """The plan that `score` would follow now."""
+    """The plan that `score`, `backfill` or `quarantine_retry` would follow now.
+
+    The last two score what is new first: their own plan is as if that found nothing.
+    """
     from lakescore.lake.tables import Lake
 
     request = request or Request(today())
     workload = on_day(workload, request.as_of)
     lake, predictions = Lake(settings.lake), predictions_of(workload)
     log = predictions_log(spark, lake, workload.name, predictions)
-    with scoring_model(settings, workload) as model:
+    with scoring_model(settings, workload, version) as model:
         progress = log.progress(day_of(predictions, request), start_over=request.kind == "full")
         plan = make_plan(spark, lake, workload, model, progress=progress, request=request)
         return replace(plan, adds=added_columns(spark, lake, plan))

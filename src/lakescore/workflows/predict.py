@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from lakescore.config.settings import ScoringSettings
     from lakescore.config.workload import Context as ContextSpec
-    from lakescore.config.workload import Feature, Source
+    from lakescore.config.workload import Feature, Source, Workload
+    from lakescore.features.intervals import PredictionTimes
     from lakescore.scoring.arrow import BatchScorer
     from lakescore.scoring.package import ModelPackage
     from lakescore.workflows.scoring_model import ScoringModel
@@ -42,10 +43,12 @@ def predict(
     output: Output,
     scoring: ScoringSettings,
     compile_trees: bool = False,
+    times: PredictionTimes | None = None,
 ) -> DataFrame:
     """`output.keep` columns of `rows`, then the prediction (double) and its class.
 
-    `contexts` and `frames` are those of `model.contexts`. Rows that `output.skip` marks keep
+    `contexts` and `frames` are those of `model.contexts`, `times` those of `rows` where they are
+    known. Rows that `output.skip` marks keep
     their place with a null prediction.
     """
     from lakescore.features.point_in_time import join_contexts
@@ -54,7 +57,7 @@ def predict(
 
     keep = list(dict.fromkeys([*output.keep, *([output.skip] if output.skip else [])]))
     if model.package is not None:
-        inputs = _package_inputs(rows, model.package, frames, keep)
+        inputs = _package_inputs(rows, model.package, frames, keep, times)
     else:
         inputs = join_contexts(rows, contexts, frames, source.prediction_time)
         model.opened.check_inputs(dict(inputs.dtypes))
@@ -83,7 +86,11 @@ def batch_scorer(model: ScoringModel) -> BatchScorer:
 
 
 def _package_inputs(
-    rows: DataFrame, package: ModelPackage, frames: Mapping[str, DataFrame], keep: Sequence[str]
+    rows: DataFrame,
+    package: ModelPackage,
+    frames: Mapping[str, DataFrame],
+    keep: Sequence[str],
+    times: PredictionTimes | None,
 ) -> DataFrame:
     """The kept columns and the package's own features, by its own definitions."""
     from lakescore.features.sql_stage import feature_frame
@@ -95,6 +102,7 @@ def _package_inputs(
         frames=frames,
         features=package.features,
         keep=keep,
+        times=times,
     )
 
 
@@ -108,6 +116,19 @@ def columns_in_use(model: ScoringModel, others: Sequence[str]) -> tuple[str, ...
     if model.opened.inputs is None:
         return None
     return tuple(dict.fromkeys([*others, *model.opened.inputs]))
+
+
+def source_columns(
+    workload: Workload, model: ScoringModel, others: Sequence[str]
+) -> tuple[list[str], list[str] | None]:
+    """Of the workload's source: the columns that the model needs, beside `others`, and all in use.
+
+    The second has the key too, and is None where a model does not tell its inputs.
+    """
+    used = columns_in_use(model, others)
+    joined = {name for context in model.contexts(workload).values() for name in context.outputs}
+    needed = [name for name in used or others if name not in joined]
+    return needed, None if used is None else [*workload.source.key, *needed]
 
 
 def feature_inputs(

@@ -21,6 +21,8 @@ from lakescore.workflows.steps import Request, Step, predictions_of
 from lakescore.workflows.task_errors import task_errors
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pyspark.sql import SparkSession
 
     from lakescore.config.settings import Settings
@@ -207,11 +209,18 @@ def _score_once(scoring: _Scoring, plan: ScoringPlan, step: Step) -> CommitOutco
                 _still_refused(scoring, staged)
                 return None
         else:
-            _check_bounds(plan, staged)
+            _check_bounds(run, plan, staged)
         with run.phase("commit"):
-            outcome = scoring.log.commit(staged, plan.commit_plan(run.run_id, step))
+            commit_plan = plan.commit_plan(
+                run.run_id,
+                step,
+                predicted_until=rows.predicted_until,
+                late_context=rows.late_context,
+            )
+            outcome = scoring.log.commit(staged, commit_plan)
         if outcome.committed:
             _add_commit(run, plan, step, outcome, staged)
+            _tell_late_context(run, rows.late_context)
             if not step.more:
                 with run.phase("report"):
                     _report(scoring, plan, step, staged)
@@ -231,17 +240,23 @@ def _report(scoring: _Scoring, plan: ScoringPlan, step: Step, last: Staged) -> N
     run.artefacts["report"] = str(write_report(document, target).html)
 
 
-def _check_bounds(plan: ScoringPlan, staged: Staged) -> None:
+def _check_bounds(run: RunResult, plan: ScoringPlan, staged: Staged) -> None:
+    """Over all that the run has read so far: commits that a catch-up made before this one stand."""
     from lakescore.lake.contract import check_bounds
 
-    counts = staged.counts
+    counts = Counter(run.counts) + Counter(staged.counts.as_dict())
     check_bounds(
-        counts.read - counts.out_of_scope - counts.deleted,
-        counts.quarantined,
+        counts["read"] - counts["out_of_scope"] - counts["deleted"],
+        counts["quarantined"],
         plan.workload.source.max_quarantined,
         where=str(plan.pins.source),
-        reasons=staged.reasons,
+        reasons=dict(_reasons(run, staged).most_common()),
+        before=run.details.get("commits", 0),
     )
+
+
+def _reasons(run: RunResult, staged: Staged) -> Counter[str]:
+    return Counter(run.details.get("quarantine_reasons", {})) + Counter(staged.reasons)
 
 
 def _still_refused(scoring: _Scoring, staged: Staged) -> None:
@@ -280,7 +295,7 @@ def _add_commit(
     """Add a commit to the run's result: a catch-up may take several."""
     for name, count in outcome.counts.as_dict().items():
         run.counts[name] = run.counts.get(name, 0) + count
-    reasons = Counter(run.details.get("quarantine_reasons", {})) + Counter(staged.reasons)
+    reasons = _reasons(run, staged)
     run.details |= {
         "commits": run.details.get("commits", 0) + 1,
         "quarantine_reasons": dict(reasons.most_common()),
@@ -291,3 +306,19 @@ def _add_commit(
         "after_version": step.after_version,
     }
     run.finish(Status.DONE, next_command=f"lakescore history {plan.workload.name}")
+
+
+def _tell_late_context(run: RunResult, late: Mapping[str, int]) -> None:
+    counted = {name: count for name, count in late.items() if count}
+    if not counted:
+        return
+    run.details["late_context"] = dict(
+        Counter(run.details.get("late_context", {})) + Counter(counted)
+    )
+    listed = ", ".join(f"{name}: {count}" for name, count in counted.items())
+    warning = (
+        f"rows of contexts came after predictions that should have known them ({listed}); "
+        "predictions stand as they were made"
+    )
+    log.warning("%s", warning)
+    run.warnings.append(warning)

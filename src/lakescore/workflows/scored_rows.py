@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from lakescore.workflows.predict import Output, columns_in_use, predict
+from lakescore.workflows.late_context import late_context
+from lakescore.workflows.predict import Output, predict, source_columns
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from lakescore.config.settings import ScoringSettings, Settings
     from lakescore.config.workload import Context
+    from lakescore.features.intervals import PredictionTimes
     from lakescore.lake.contract import Survey
     from lakescore.workflows.plan import ScoringPlan
     from lakescore.workflows.steps import Step
@@ -20,11 +23,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScoredRows:
-    """`frame` is lazy: key, pass-through, prediction and contract columns."""
+    """`frame` is lazy: key, pass-through, prediction and contract columns.
+
+    `predicted_until` is the last prediction time where the model has contexts over time;
+    `late_context` as in CommitPlan.
+    """
 
     frame: DataFrame
     read: int
     out_of_scope: int
+    predicted_until: datetime | None = None
+    late_context: Mapping[str, int] = field(default_factory=dict)
 
 
 def scored_rows(
@@ -34,54 +43,51 @@ def scored_rows(
     from lakescore.lake.contract import check_schema, with_reasons
 
     source, predictions = plan.workload.source, plan.predictions
-    used = columns_in_use(plan.model, predictions.passthrough)
-    contexts = plan.model.contexts(plan.workload).values()
-    joined = {name for context in contexts for name in context.outputs}
-    needed = [name for name in used or predictions.passthrough if name not in joined]
+    needed, in_use = source_columns(plan.workload, plan.model, predictions.passthrough)
     masked = predictions.quarantine_mask
-    in_use = None if used is None else [*source.key, *needed]
     types = plan.model.package.training.get("source_types") if plan.model.package else None
     pinned = plan.pins.source
     check_schema(pinned.read(spark), source, [*needed, *masked], where=str(pinned), types=types)
-    landed = _landed(spark, settings, plan, step, in_use)
+    landed = _landed(spark, settings, plan, step)
     scoped, found = _scoped(landed, source.key, predictions.where)
     judged = with_reasons(scoped, source, in_use=in_use, masked=masked, repeats=found.repeats)
-    frame = _predicted(spark, settings.scoring, plan, judged, found.read - found.out_of_scope)
-    return ScoredRows(frame, found.read, found.out_of_scope)
+    times = _prediction_times(plan, judged)
+    scored = found.read - found.out_of_scope
+    return ScoredRows(
+        _predicted(spark, settings.scoring, plan, judged, scored, times=times),
+        found.read,
+        found.out_of_scope,
+        None if times is None else times.last,
+        late_context(spark, plan),
+    )
 
 
-def _landed(
-    spark: SparkSession,
-    settings: Settings,
-    plan: ScoringPlan,
-    step: Step,
-    in_use: Sequence[str] | None,
-) -> DataFrame:
+def _prediction_times(plan: ScoringPlan, judged: DataFrame) -> PredictionTimes | None:
+    """Of the valid rows; None where no context goes by time."""
+    from lakescore.features.intervals import prediction_times
+    from lakescore.lake.contract import is_valid
+
+    contexts, by = plan.model.contexts(plan.workload).values(), plan.workload.source.prediction_time
+    if by is None or all(context.static for context in contexts):
+        return None
+    return prediction_times(judged.where(is_valid()), by)
+
+
+def _landed(spark: SparkSession, settings: Settings, plan: ScoringPlan, step: Step) -> DataFrame:
     from pyspark.sql import functions as F
 
-    from lakescore.lake.changes import refuse_recreated, rows_since
+    from lakescore.lake.changes import refuse_recreated
     from lakescore.lake.contract import CHANGE, SCORE
-    from lakescore.lake.net_changes import net_changes
 
-    source, table_id = plan.pins.source, plan.progress.source_id
+    source = plan.pins.source
     if step.files is not None:
         rows = step.files.read(spark, source)
         return rows if step.reads == "appended" else rows.withColumn(CHANGE, F.lit(SCORE))
-    if step.reads == "appended":
-        return rows_since(
-            spark,
-            source,
-            step.after_version,
-            table_id=table_id,
-            deletes=plan.predictions.when_deleted,
-            in_use=in_use,
-        )
-    if step.reads == "changed":
-        key = plan.workload.source.key
-        return net_changes(spark, source, step.after_version, key, table_id=table_id, in_use=in_use)
+    if plan.changes is not None:
+        return plan.changes.rows()
     if step.rows_where is None and step.reads == "all":
         return source.read(spark)
-    refuse_recreated(source, source.version, table_id)
+    refuse_recreated(source, source.version, plan.progress.source_id)
     if step.reads == "refused":
         return _refused(spark, settings, plan, source.read(spark))
     return source.read(spark).where(step.rows_where)
@@ -133,14 +139,21 @@ def _scoped(landed: DataFrame, key: Sequence[str], where: str | None) -> tuple[D
 
 
 def _predicted(
-    spark: SparkSession, scoring: ScoringSettings, plan: ScoringPlan, judged: DataFrame, rows: int
+    spark: SparkSession,
+    scoring: ScoringSettings,
+    plan: ScoringPlan,
+    judged: DataFrame,
+    rows: int,
+    *,
+    times: PredictionTimes | None,
 ) -> DataFrame:
     from lakescore.lake.contract import CHANGE, CONTRACT_COLUMNS, REASONS
 
     source, predictions = plan.workload.source, plan.predictions
     contexts = plan.model.contexts(plan.workload)
     frames = plan.pins.frames(spark)
-    check_freshness(judged, source.prediction_time, contexts, frames)
+    if times is not None:
+        check_freshness(times, contexts, frames)
     changes = [CHANGE] if CHANGE in judged.columns else []
     keep = dict.fromkeys([*source.key, *predictions.passthrough, *CONTRACT_COLUMNS, *changes])
     return predict(
@@ -159,6 +172,7 @@ def _predicted(
         ),
         scoring=scoring,
         compile_trees=should_compile(scoring, rows),
+        times=times,
     )
 
 
@@ -170,20 +184,13 @@ def should_compile(scoring: ScoringSettings, rows: int) -> bool:
 
 
 def check_freshness(
-    rows: DataFrame,
-    prediction_time: str | None,
-    contexts: Mapping[str, Context],
-    frames: Mapping[str, DataFrame],
+    times: PredictionTimes, contexts: Mapping[str, Context], frames: Mapping[str, DataFrame]
 ) -> None:
     """Stop before a late context would put null features into commits for ever.
 
     Raises StaleContext for a context that is older than its declared `max_lag`.
     """
-    from lakescore.features.intervals import check_max_lag, prediction_times
+    from lakescore.features.intervals import check_max_lag
 
-    bounded = {name: context for name, context in contexts.items() if context.max_lag}
-    if not bounded or prediction_time is None:
-        return
-    last = prediction_times(rows, prediction_time).last
-    for name, context in bounded.items():
-        check_max_lag(name, context, frames[name], last)
+    for name, context in contexts.items():
+        check_max_lag(name, context, frames[name], times.last)

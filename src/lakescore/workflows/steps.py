@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lakescore.lake.chunks import Chunk, FileGroup
     from lakescore.lake.snapshot import Snapshot
 
+Kind = Literal["new", "full", "backfill", "retry"]
 Reads = Literal["appended", "changed", "all", "refused"]
 
 
@@ -35,7 +36,7 @@ class Request:
     """
 
     as_of: date
-    kind: Literal["new", "full", "backfill", "retry"] = "new"
+    kind: Kind = "new"
     first: str | None = None
     last: str | None = None
     restates: bool = True
@@ -46,15 +47,27 @@ class Request:
         return self.kind in ("backfill", "retry")
 
 
-def requested(as_of: str | None, *, full: bool = False) -> Request:
-    """The request that options make. Raises UsageError for a day that is none."""
+def requested(
+    as_of: str | None,
+    *,
+    full: bool = False,
+    retry: bool = False,
+    first: str | None = None,
+    last: str | None = None,
+) -> Request:
+    """The request that options make. Raises UsageError for a day that is none, or two requests."""
     try:
         day = today() if as_of is None else date.fromisoformat(as_of)
     except ValueError as error:
         raise UsageError(
             f"'{as_of}' is not a day", where="--as-of", hint="write it like 2024-01-31"
         ) from error
-    return Request(day, "full" if full else "new")
+    ranged = first is not None or last is not None
+    asked: dict[Kind, bool] = {"full": full, "retry": retry, "backfill": ranged}
+    kinds = [kind for kind, is_asked in asked.items() if is_asked]
+    if len(kinds) > 1:
+        raise UsageError(f"{' and '.join(kinds)} are asked for at once", hint="choose one")
+    return Request(day, kinds[0] if kinds else "new", first, last)
 
 
 @dataclass(frozen=True)
@@ -64,13 +77,15 @@ class Step:
     `reads` says how the source is read: what was appended or changed since `after_version`, or
     all of its pinned version (those rows that meet `rows_where`), or of that version the rows
     that stand refused; of a catch-up `files` alone, and `more` says that it goes on after this
-    commit. `replaces` and `closes` are as in CommitPlan; `because` is for people.
+    commit. `replaces` and `closes` are as in CommitPlan; `because` and `read_by` (by what the rows
+    of a catch-up are told) are for people.
     """
 
     mode: str
     reads: Reads
     because: str
     after_version: int | None = None
+    read_by: str | None = None
     rows_where: str | None = None
     replaces: str | None = None
     closes: str | None = None
