@@ -65,6 +65,7 @@ Names with other characters than letters, digits and `_` stand in backticks.
 
 _SHORT_FORMS: Mapping[str, str] = {
     "Source": "`key: id` is `key: [id]`.",
+    "ColumnContract": "`amount: double not null` is `amount: {type: double, nullable: false}`.",
     "Context": "`on: origin` is `on: {origin: origin}`, and so is a list; `latest` likewise.",
     "Aggregate": "`{avg: delay, over: 1 hour}` is `{function: avg, column: delay, over: 1 hour}`.",
     "Label": "`label: churned` and `{column: churned}` name a column; other text is an expression.",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from pyspark.sql import functions as F
 
+from lakescore.config.column_types import canonical_type
 from lakescore.config.workload import QuarantineBounds, Source
 from lakescore.errors import ColumnMissing, ContractViolated, TypeMismatch
 from lakescore.lake.canonical import row_hash
@@ -111,6 +113,74 @@ def test_a_schema_that_does_not_fit_says_what_is_there(spark):
     undated = Source(table="s", key="id", prediction_time="id")
     with pytest.raises(TypeMismatch, match=r"source\.prediction_time"):
         check_schema(frame, undated, [], where="s@1")
+
+
+def test_a_column_of_another_type_than_declared_is_named(spark):
+    frame = spark.createDataFrame([], "id int, x decimal(10,2), tags array<struct<A: bigint>>")
+    fits = {"ID": "integer", "X": "dec(10, 2) not null", "tags": "array<struct<a: long>>"}
+    check_schema(frame, Source(table="s", key="id", columns=fits), [], where="s@1")
+    other = Source(table="s", key="id", columns={"x": "decimal(12,2)", "id": "bigint"})
+    with pytest.raises(TypeMismatch) as caught:
+        check_schema(frame, other, [], where="s@1")
+    assert caught.value.what == (
+        "'x' is decimal(10,2), source.columns says decimal(12,2); "
+        "'id' is int, source.columns says bigint"
+    )
+    with pytest.raises(ColumnMissing, match="missing: 'note'"):
+        check_schema(frame, Source(table="s", key="id", columns={"note": "string"}), [], where="s")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "boolean", "BYTE", "tinyint", "short", "smallint", "Integer", "int", "long", "bigint",
+        "real", "float", "double", "decimal", "dec(5)", "numeric( 10 , 2 )", "string", "binary",
+        "date", "timestamp", "array<long>", "map<string, array<integer>>",
+        "struct<a: int, b struct<`c d`: decimal>>",
+    ],
+)  # fmt: skip
+def test_types_are_spelled_as_spark_spells_them(spark, written: str) -> None:
+    [field] = spark.range(0).selectExpr(f"cast(null as {written}) as value").schema
+    assert canonical_type(written) == field.dataType.simpleString().lower()
+
+
+def test_a_missing_value_is_refused_where_one_must_be(spark):
+    source = Source(table="s", key="id", columns={"x": "double not null", "id": "int not null"})
+    nan = float("nan")
+    found = judged(spark, [(1, 1.0), (2, None), (None, 3.0), (4, nan)], source)
+    assert [reasons for reasons, _ in found.values()] == [
+        [],
+        ["x is null"],
+        ["key id is null"],
+        [],
+    ]
+    rows = spark.createDataFrame(
+        [(1, 1.0, "a"), (1, 1.0, None), (2, 2.0, "a"), (2, 2.0, "b")],
+        "id int, x double, note string",
+    )
+    noted = Source(table="s", key="id", columns={"note": "not null"})
+    conflict = "duplicate key with different values"
+    frame = with_reasons(rows, noted, in_use=["x"]).orderBy("id", F.size("_reasons"))
+    assert [(row["id"], row["_reasons"], row["_copies"]) for row in frame.collect()] == [
+        (1, [conflict], 1),
+        (1, ["note is null", conflict], 1),
+        (2, [], 2),
+    ]
+
+
+def test_keys_that_were_predicted_a_short_while_ago_are_refused(spark):
+    source = Source(table="s", key=["id", "x"], unique_within="36 hours")
+    rows = spark.createDataFrame([(1, 1.0), (1, 2.0), (2, 1.0), (None, 1.0)], "id int, x double")
+    recent = spark.createDataFrame([(1, 1.0), (None, 1.0)], "id int, x double")
+    frame = with_reasons(rows, source, recent=recent)
+    assert frame.columns[:3] == ["id", "x", "_reasons"]
+    found = {(row["id"], row["x"]): (row["_reasons"], row["_key"]) for row in frame.collect()}
+    assert found == {
+        (1, 1.0): (["key was predicted within 36 hours"], '{"id":1,"x":1.0}'),
+        (1, 2.0): ([], None),
+        (2, 1.0): ([], None),
+        (None, 1.0): (["key id is null"], '{"id":null,"x":1.0}'),
+    }
 
 
 def test_a_survey_counts_scope_and_sees_repeats_in_it(spark):

@@ -14,7 +14,10 @@ from lakescore.config.workload import Feature
 from lakescore.errors import ColumnMissing, UsageError
 from lakescore.lake.quarantine import Quarantine
 from lakescore.lake.snapshot import pin
+from lakescore.workflows.earlier_commits import recent_keys
+from lakescore.workflows.plan import plan_scoring
 from lakescore.workflows.quarantine import quarantine_list
+from lakescore.workflows.restore import restore
 from lakescore.workflows.run_result import RunResult, Status
 from lakescore.workflows.score import quarantine_retry
 from tests.linear import NAME, Life, day, linear_package, register
@@ -218,6 +221,54 @@ def test_a_retry_scores_in_append_what_is_valid_now_and_nothing_twice(life) -> N
     assert result.status is Status.NOTHING_TO_DO
     assert "none of the 2 refused rows can be judged again" in result.details["reason"]
     assert mended.score().status is Status.NOTHING_TO_DO
+
+
+def test_no_key_is_predicted_twice_within_the_declared_horizon(life) -> None:
+    within = "key was predicted within 30 days"
+    one = life(source={"unique_within": "30 days"})
+    one.append((1, 1.0, day(1)), (2, 2.0, day(1)), (4, -4.0, day(1)))
+    one.score()
+    one.append((1, 5.0, day(2)), (2, 2.0, day(1)), (3, 3.0, day(2)), (4, 4.0, day(2)))
+    plan = plan_scoring(one.spark, one.settings, one.workload)
+    result = one.score()
+    assert result.details["quarantine_reasons"] == {within: 2}
+    assert (result.counts["predicted"], adds_up(result.counts)) == (2, True)
+    once = [(1, 3.0, "1"), (2, 5.0, "1"), (3, 7.0, "1"), (4, 9.0, "1")]
+    assert one.scores() == once
+    assert plan.step is not None
+    seen = recent_keys(one.spark, one.settings, plan, plan.step)
+    assert seen is not None
+    assert sorted(row["id"] for row in seen.collect()) == [1, 2]  # a twin's commit is not seen
+
+    assert retry(one).status is Status.NOTHING_TO_DO
+    assert one.refused() == [('{"id":1}', 1), ('{"id":2}', 1), ('{"id":4}', 1)]
+    later = life(source={"unique_within": "1 second", "expectations": {}})
+    result = retry(later)
+    assert (result.counts["predicted"], result.counts["duplicates"]) == (2, 1)
+    assert one.scores() == sorted([*once, (1, 11.0, "1"), (2, 5.0, "1")])
+    assert one.refused() == [('{"id":4}', 1)]  # of before its key was predicted
+
+
+@pytest.mark.slow
+def test_a_horizon_holds_for_a_backfill_and_its_retry_is_taken_back(life) -> None:
+    source = {"unique_within": "30 days"}
+    one = life(source=source, backfill_by="day")
+    one.append((1, 1.0, day(1)), (2, 2.0, day(1)), (3, 3.0, day(2)))
+    one.score()
+    one.append((1, 5.0, day(2)))
+    one.score()
+    once, refused = [(1, 3.0, "1"), (2, 5.0, "1"), (3, 7.0, "1")], [('{"id":1}', 1)]
+    counts = one.backfill(first="2024-01-02").counts
+    assert (counts["predicted"], counts["quarantined"], adds_up(counts)) == (1, 1, True)
+    assert (one.scores(), one.refused()) == (once, refused)
+
+    retry(life(source={"unique_within": "1 second"}))
+    assert (one.scores(), one.refused()) == (sorted([*once, (1, 11.0, "1")]), [])
+    restore(one.spark, one.settings, one.workload)
+    assert (one.scores(), one.refused()) == (once, refused)
+    reasons = one.score(full=True).details["quarantine_reasons"]
+    assert reasons == {"duplicate key with different values": 2}
+    assert one.scores() == once[1:]
 
 
 @pytest.mark.slow

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from lakescore.errors import ColumnMissing, LakescoreError, TypeMismatch, UsageError
+from lakescore.workflows.pins import pin_tables
 from lakescore.workflows.plan import plan_scoring
 from lakescore.workflows.steps import Request
+from lakescore.workflows.training_data import valid_rows
+from lakescore.workflows.validate import validate_against_lake
 from tests.linear import SCHEMA, Life, day, workload
 
 pytestmark = pytest.mark.spark
@@ -83,6 +86,25 @@ def test_a_feed_that_delta_does_not_read_over_a_dropped_column_is_a_clear_stop(l
     except LakescoreError as error:
         assert error.hint
     assert upsert.score().counts["predicted"] == 2
+
+
+def test_the_declared_types_hold_for_validating_training_and_scoring_alike(life) -> None:
+    one = life(source={"columns": {"x": "float", "day": "date not null"}})
+    one.append((1, 1.0, day(1)), (2, 2.0, None))
+    pins = pin_tables(one.spark, one.lake, one.workload.source, {})
+    for check in (
+        one.score,
+        lambda: validate_against_lake(one.spark, one.settings, one.workload),
+        lambda: valid_rows(one.spark, one.workload, pins),
+    ):
+        with pytest.raises(TypeMismatch, match=r"'x' is double, source\.columns says float"):
+            check()
+    assert not one.lake.table("scores").exists(one.spark)
+    one.workload = life(source={"columns": {"x": "double", "day": "date not null"}}).workload
+    judged = valid_rows(one.spark, one.workload, pins).orderBy("id").collect()
+    assert [row["_reasons"] for row in judged] == [[], ["day is null"]]
+    assert one.score().details["quarantine_reasons"] == {"day is null": 1}
+    assert one.refused() == [('{"id":2}', 1)]
 
 
 def test_snapshots_beside_rows_of_another_mode_are_refused(life) -> None:

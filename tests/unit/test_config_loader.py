@@ -281,6 +281,25 @@ def test_an_override_of_an_entry_that_is_not_there_is_refused(conf):
             "key: id, freshness: {column: at, warn_after: 1 day, error_after: 24 hours}",
             "source.freshness: warn_after must be shorter than error_after",
         ),
+        (
+            "key: id",
+            "key: id, columns: {x: doubel}",
+            "2:50: source.columns.x: must be a Spark type (did you mean 'double'? known: array",
+        ),
+        (
+            "key: id",
+            "key: id, columns: {x: {type: int, nulable: false}}",
+            "2:62: source.columns.x: unknown key 'nulable'\n  -> did you mean 'nullable'?",
+        ),
+        ("key: id", "key: id, columns: {x: {}}", "source.columns.x: say its type, `nullable:"),
+        ("key: id", "key: id, columns: {x: int, X: int}", "columns: a column stands twice: x"),
+        ("key: id", "key: id, unique_within: 30", "2:52: source.unique_within: must be a whole"),
+        (
+            "{table: customers, key: id}",
+            "{table: customers, key: id, unique_within: 30 days}\n"
+            "predictions: {table: t, mode: upsert}",
+            "3:14: predictions: source.unique_within has no meaning in mode upsert, which keeps one",
+        ),
         ("features: all", "features: some", "4:11: features: must be 'all', found 'some'"),
         ("features: all", "features: [a, a b]", "4:15: features[1]: must have only letters"),
         ("features: all", "features: [a, A]", "two features share a name: a"),
@@ -355,8 +374,8 @@ def test_several_mistakes_are_listed_at_once_in_the_order_of_the_file(conf):
         "3 problems in the configuration",
         "churn.yml:2:9: source: missing key key",
         "churn.yml:2:28: source: unknown key 'keey'",
-        "  -> did you mean 'key'? known: columns_known_at, expectations, freshness, key, known_at, "
-        "max_quarantined, nan, prediction_time, table",
+        "  -> did you mean 'key'? known: columns, columns_known_at, expectations, freshness, "
+        "key, known_at, max_quarantined, nan, prediction_time, table, unique_within",
         "churn.yml:5:15: split.test: must be at most 1, found 2",
     ]
 

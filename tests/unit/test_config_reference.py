@@ -56,8 +56,11 @@ def test_the_training_hash_sees_what_training_depends_on_and_no_spelling():
     spelled_out["features"][0] = {"a": {"expression": "a"}}
     assert config_hash(workload(**spelled_out), TRAINING_SECTIONS) == known
     assert config_hash(workload(description="new", tags="x"), TRAINING_SECTIONS) == known
-    fresh = {"table": "t", "key": "id", "freshness": {"column": "at", "error_after": "1 day"}}
-    assert config_hash(workload(source=fresh), TRAINING_SECTIONS) == known
+    source = {"table": "t", "key": "id"}
+    fresh = {"freshness": {"column": "at", "error_after": "1 day"}, "unique_within": "1 day"}
+    assert config_hash(workload(source={**source, **fresh}), TRAINING_SECTIONS) == known
+    typed = {**source, "columns": {"a": "integer not null"}}
+    assert config_hash(workload(source=typed), TRAINING_SECTIONS) != known
     assert config_hash(workload(seed=8), TRAINING_SECTIONS) != known
     assert config_hash(workload(features={"b": "b + 1", "a": "a"}), TRAINING_SECTIONS) != known
 

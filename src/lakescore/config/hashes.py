@@ -12,8 +12,8 @@ TRAINING_SECTIONS = frozenset(
     {"name", "source", "context", "features", "label", "split", "candidates", "select_by", "seed"}
 )
 
-#: What decides whether a run starts, and not what comes out of it.
-_NOT_HASHED = {"source": {"freshness"}}
+#: What decides whether a training starts, or is of scoring alone: not what comes out of it.
+_NOT_HASHED = {"source": {"freshness", "unique_within"}}
 
 
 def config_hash(model: ConfigModel, include: Set[str]) -> str:

@@ -20,6 +20,7 @@ def workload_schema() -> Schema:
     parts, top = schema["$defs"], schema["properties"]
     _allow_one_for_list(top, "tags")
     _allow_one_for_list(parts["Source"]["properties"], "key")
+    _allow_column_shorthand(parts["Source"]["properties"])
     _allow_one_for_list(parts["Predictions"]["properties"], "passthrough", "partition_by")
     _allow_one_for_list(parts["ReportOptions"]["properties"], "segments")
     for part, name in (("Context", "on"), ("Context", "latest"), ("Label", "on")):
@@ -81,6 +82,12 @@ def _either(field: Schema, *forms: Schema) -> Schema:
 def _allow_one_for_list(properties: Schema, *names: str) -> None:
     for name in names:
         properties[name] = _either(properties[name], _TEXT)
+
+
+def _allow_column_shorthand(properties: Schema) -> None:
+    """``amount: double not null`` beside the spelled-out form."""
+    columns = properties["columns"]
+    columns["additionalProperties"] = {"anyOf": [_TEXT, columns["additionalProperties"]]}
 
 
 def _allow_names_for_pairs(properties: Schema, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -15,7 +16,10 @@ from lakescore.config.base import (
     SqlExpression,
     TableName,
 )
+from lakescore.config.column_types import canonical_type
 from lakescore.config.forms import Share, as_list, doubled_names, names_to_pairs
+
+_NOT_NULL = re.compile(r"(.*?)(\bnot\s+null)?\s*", re.IGNORECASE | re.DOTALL)
 
 
 class QuarantineBounds(ConfigModel):
@@ -53,6 +57,39 @@ class Freshness(ConfigModel):
         return max(bound for bound in (self.warn_after, self.error_after) if bound is not None)
 
 
+class ColumnContract(ConfigModel):
+    """What a column of the source holds."""
+
+    type: str | None = Field(
+        default=None,
+        description="Spark type, like `double` or `decimal(10,2)`; another one stops the run.",
+    )
+    nullable: bool = Field(
+        default=True, description="`false`: a row that has no value here is quarantined."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        """``double not null`` is the form that people write."""
+        match = _NOT_NULL.fullmatch(value) if isinstance(value, str) else None
+        if match is None:
+            return value
+        kind, required = match[1].strip(), match[2]
+        return {"type": kind if kind or not required else None, "nullable": not required}
+
+    @field_validator("type")
+    @classmethod
+    def _type_is_known(cls, value: str | None) -> str | None:
+        return None if value is None else canonical_type(value)
+
+    @model_validator(mode="after")
+    def _says_something(self) -> ColumnContract:
+        if self.type is None and self.nullable:
+            raise ValueError("say its type, `nullable: false`, or both")
+        return self
+
+
 class Source(ConfigModel):
     """The rows to predict for, and their data contract."""
 
@@ -68,6 +105,14 @@ class Source(ConfigModel):
     )
     columns_known_at: dict[ColumnName, ColumnName] = Field(
         default={}, description="Columns that become known later than the row, and when."
+    )
+    columns: dict[ColumnName, ColumnContract] = Field(
+        default={}, description="Types of columns, and which of them must not be null."
+    )
+    unique_within: Duration | None = Field(
+        default=None,
+        description="Mode append: a row whose key was predicted so short a time ago is "
+        "quarantined; keys are compared within one commit only when absent.",
     )
     expectations: dict[str, SqlExpression] = Field(
         default={}, description="Name -> SQL; a row where it is not true is quarantined."
@@ -90,6 +135,13 @@ class Source(ConfigModel):
         if doubled := doubled_names(key):
             raise ValueError(f"a column stands twice: {doubled}")
         return key
+
+    @field_validator("columns")
+    @classmethod
+    def _columns_differ(cls, columns: dict[str, ColumnContract]) -> dict[str, ColumnContract]:
+        if doubled := doubled_names(columns):
+            raise ValueError(f"a column stands twice: {doubled}")
+        return columns
 
 
 class Aggregate(ConfigModel):

@@ -9,12 +9,26 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from lakescore.config.base import ColumnName, ConfigModel, Identifier
 from lakescore.config.forms import as_list, doubled_names
 from lakescore.config.predictions import AS_OF, LINEAGE_COLUMNS, WITHDRAWN, Predictions
-from lakescore.config.rows import Aggregate, Context, Freshness, QuarantineBounds, Source
+from lakescore.config.rows import (
+    Aggregate,
+    ColumnContract,
+    Context,
+    Freshness,
+    QuarantineBounds,
+    Source,
+)
 from lakescore.config.training import (
     CandidateSpec,
     Feature,
@@ -30,6 +44,7 @@ __all__ = [
     "LINEAGE_COLUMNS",
     "Aggregate",
     "CandidateSpec",
+    "ColumnContract",
     "Context",
     "Feature",
     "Freshness",
@@ -143,6 +158,22 @@ class Workload(ConfigModel):
     def _model_is_named(cls, value: str | None) -> str | None:
         if value is not None and value.startswith("models:") and not _MODEL_URI.fullmatch(value):
             raise ValueError("must be models:/NAME@ALIAS, models:/NAME/VERSION, or a path")
+        return value
+
+    @field_validator("predictions")
+    @classmethod
+    def _horizon_fits_the_mode(
+        cls, value: Predictions | None, info: ValidationInfo
+    ) -> Predictions | None:
+        source = info.data.get("source")
+        if value is None or source is None or source.unique_within is None:
+            return value
+        if value.mode != "append":
+            kept = "one a day" if value.mode == "snapshot" else "one"
+            raise ValueError(
+                f"source.unique_within has no meaning in mode {value.mode}, which keeps {kept} "
+                "for each key: remove it, or score in mode append"
+            )
         return value
 
     @model_validator(mode="after")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pyspark.sql import Column, Window
 from pyspark.sql import functions as F
 
-from lakescore.config.base import quoted
+from lakescore.config.base import format_duration, quoted
 from lakescore.config.workload import QuarantineBounds, Source
 from lakescore.errors import ColumnMissing, ContractViolated, TypeMismatch, did_you_mean
 from lakescore.lake.canonical import content_hash, row_hash, row_json
@@ -48,7 +49,8 @@ def check_schema(
     """
     declared = [name for name in (source.known_at, *source.columns_known_at) if name]
     times = [name for name in (source.known_at, *source.columns_known_at.values()) if name]
-    _check_present(df, [*source.key, *declared, *times, *needed], where)
+    _check_present(df, [*source.key, *source.columns, *declared, *times, *needed], where)
+    _check_declared_types(df, source, where)
     _check_key_types(df, source.key, where)
     for name in times:
         _check_kind(df, quoted(name), ("timestamp", "timestamp_ntz", "date"), f"'{name}'", where)
@@ -67,6 +69,7 @@ def with_reasons(
     in_use: Sequence[str] | None = None,
     masked: Collection[str] = (),
     repeats: bool | None = None,
+    recent: DataFrame | None = None,
 ) -> DataFrame:
     """The rows with CONTRACT_COLUMNS: why each may not be scored, or an empty array.
 
@@ -82,15 +85,22 @@ def with_reasons(
     rows without a key only those that are wholly alike count as copies. Neither hash covers
     `masked` columns: beside the rest of the row, a hash of few possible values gives them away.
 
+    `recent` has the keys that were predicted within `source.unique_within`, each once: rows under
+    one of them are refused.
+
     Only where a key `repeats` (as `survey` says; asked of it when None) are the rows shuffled.
     """
     own = [name for name in rows.columns if name != CHANGE]
     every = [name for name in own if name != INGEST]
     used = every if in_use is None else list(dict.fromkeys([*source.key, *in_use]))
-    whole = content_hash(rows, _without(every, masked))
+    whole = whole_content(rows, masked)
     checked = rows.withColumn(REASONS, _reasons(rows, source, used))
+    if recent is not None and source.unique_within is not None:
+        checked = _refuse_recent(checked, source.key, recent, source.unique_within)
     if survey(rows, source.key).repeats if repeats is None else repeats:
-        content = F.when(_has_no_key(source.key), whole).otherwise(row_hash(rows, used))
+        # Rows that are alike in what is used, of which one is refused for another column, differ.
+        alike = F.sha2(F.concat_ws(" ", row_hash(rows, used), F.col(REASONS)), 256)
+        content = F.when(_has_no_key(source.key), whole).otherwise(alike)
         judged = _collapse_copies(checked, source.key, content)
     else:
         judged = checked.withColumn(COPIES, F.lit(1).cast("bigint"))
@@ -101,6 +111,11 @@ def with_reasons(
         .withColumn(KEY, F.when(refused, row_json(rows, source.key)))
         .withColumn(PAYLOAD, F.when(refused, row_json(rows, own, masked=masked)))
     )
+
+
+def whole_content(rows: DataFrame, masked: Collection[str] = ()) -> Column:
+    """What `_content_hash` of a row of the source is."""
+    return content_hash(rows, _without(rows.columns, (INGEST, CHANGE, *masked)))
 
 
 def _without(names: Sequence[str], left_out: Collection[str]) -> list[str]:
@@ -198,6 +213,21 @@ def _check_present(df: DataFrame, names: Iterable[str], where: str) -> None:
     )
 
 
+def _check_declared_types(df: DataFrame, source: Source, where: str) -> None:
+    found = {field.name.lower(): field.dataType.simpleString() for field in df.schema}
+    differing = [
+        f"'{name}' is {found[name.lower()]}, source.columns says {column.type}"
+        for name, column in source.columns.items()
+        if column.type not in (None, found[name.lower()].lower())
+    ]
+    if differing:
+        raise TypeMismatch(
+            "; ".join(differing),
+            where=where,
+            hint="cast the column at its source, or declare the type that it has",
+        )
+
+
 def _check_key_types(df: DataFrame, key: Iterable[str], where: str) -> None:
     nested = [
         f"'{name}' is {text}"
@@ -260,6 +290,9 @@ def _reasons(rows: DataFrame, source: Source, used: Sequence[str]) -> Column:
     if source.prediction_time is not None:
         undated = F.expr(source.prediction_time).isNull()
         found.append(F.when(undated, F.lit("prediction time is null")))
+    required = [name for name, column in source.columns.items() if not column.nullable]
+    for name in _without(required, source.key):
+        found.append(F.when(F.col(quoted(name)).isNull(), F.lit(f"{name} is null")))
     for name, expression in source.expectations.items():
         met = F.coalesce(F.expr(expression), F.lit(False))
         found.append(F.when(~met, F.lit(f"expectation '{name}' failed")))
@@ -268,6 +301,20 @@ def _reasons(rows: DataFrame, source: Source, used: Sequence[str]) -> Column:
     if CHANGE in rows.columns:
         found.append(F.when(F.col(CHANGE) != SCORE, F.col(CHANGE)))
     return F.filter(F.array(*found), lambda reason: reason.isNotNull())
+
+
+def _refuse_recent(
+    checked: DataFrame, key: Sequence[str], recent: DataFrame, within: timedelta
+) -> DataFrame:
+    """One reason more for the rows whose key is among those of `recent`."""
+    names = {name: f"_recent_{place}" for place, name in enumerate(key)}
+    keys = recent.select(*(F.col(quoted(name)).alias(alias) for name, alias in names.items()))
+    same = [F.col(quoted(name)) == F.col(alias) for name, alias in names.items()]
+    reason = F.array(F.lit(f"key was predicted within {format_duration(within)}"))
+    found = F.col(names[key[0]]).isNotNull()
+    reasons = F.when(found, F.concat(F.col(REASONS), reason)).otherwise(F.col(REASONS))
+    joined = checked.join(keys, same, "left")
+    return joined.withColumn(REASONS, reasons).drop(*names.values())
 
 
 def _floats(rows: DataFrame, used: Sequence[str]) -> list[str]:

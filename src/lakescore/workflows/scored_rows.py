@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from lakescore.workflows.earlier_commits import recent_keys, refused_rows
 from lakescore.workflows.late_context import late_context
 from lakescore.workflows.predict import Output, predict, source_columns
 
@@ -50,7 +51,14 @@ def scored_rows(
     check_schema(pinned.read(spark), source, [*needed, *masked], where=str(pinned), types=types)
     landed = _landed(spark, settings, plan, step)
     scoped, found = _scoped(landed, source.key, predictions.where)
-    judged = with_reasons(scoped, source, in_use=in_use, masked=masked, repeats=found.repeats)
+    judged = with_reasons(
+        scoped,
+        source,
+        in_use=in_use,
+        masked=masked,
+        repeats=found.repeats,
+        recent=recent_keys(spark, settings, plan, step),
+    )
     times = _prediction_times(plan, judged)
     scored = found.read - found.out_of_scope
     return ScoredRows(
@@ -89,35 +97,8 @@ def _landed(spark: SparkSession, settings: Settings, plan: ScoringPlan, step: St
         return source.read(spark)
     refuse_recreated(source, source.version, plan.progress.source_id)
     if step.reads == "refused":
-        return _refused(spark, settings, plan, source.read(spark))
+        return refused_rows(spark, settings, plan, source.read(spark))
     return source.read(spark).where(step.rows_where)
-
-
-def _refused(
-    spark: SparkSession, settings: Settings, plan: ScoringPlan, rows: DataFrame
-) -> DataFrame:
-    """The source's `rows` whose key stands refused.
-
-    In mode append a key that has a prediction is left out: a row that was refused is not to be
-    scored after one that came later under its key, and no key gets a second prediction. So what
-    the source has under the other keys is all refused, and no row needs to be told by its content.
-    """
-    from lakescore.config.base import quoted
-    from lakescore.lake.canonical import row_json
-    from lakescore.lake.contract import KEY
-    from lakescore.lake.tables import Lake
-    from lakescore.workflows.plan import predictions_log
-
-    lake, key = Lake(settings.lake), list(plan.workload.source.key)
-    log = predictions_log(spark, lake, plan.workload.name, plan.predictions)
-    if not log.has_quarantine():
-        return rows.limit(0)
-    named = rows.dropna("any", subset=[quoted(name) for name in key])
-    refused = log.quarantined().select(KEY).distinct()
-    again = named.withColumn(KEY, row_json(rows, key)).join(refused, KEY, "left_semi").drop(KEY)
-    if plan.predictions.mode == "append":
-        again = again.join(log.predicted_keys(key), key, "left_anti")
-    return again.select(*(quoted(name) for name in rows.columns))
 
 
 def _scoped(landed: DataFrame, key: Sequence[str], where: str | None) -> tuple[DataFrame, Survey]:
