@@ -298,7 +298,7 @@ def test_an_override_of_an_entry_that_is_not_there_is_refused(conf):
             "{table: customers, key: id}",
             "{table: customers, key: id, unique_within: 30 days}\n"
             "predictions: {table: t, mode: upsert}",
-            "3:14: predictions: source.unique_within has no meaning in mode upsert, which keeps one",
+            "3:14: predictions: source.unique_within has no meaning in mode upsert, which keeps",
         ),
         ("features: all", "features: some", "4:11: features: must be 'all', found 'some'"),
         ("features: all", "features: [a, a b]", "4:15: features[1]: must have only letters"),
