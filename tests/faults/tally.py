@@ -1,7 +1,8 @@
 """What the faults did to the rows, counted: for the make target's last lines and the docs.
 
 `python -m tests.faults.tally FOLDER [PAGE]` adds up what the processes of a run left in FOLDER,
-prints it, and writes it into PAGE between the two lines that hold its place.
+prints it, and writes it into PAGE between the two lines that hold its place. After a run at full
+length (see `floors`) it ends with 1 and names what came too seldom.
 """
 
 from __future__ import annotations
@@ -17,12 +18,21 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar
 
+from tests.faults.floors import CRASHES, FULL_LENGTH, RULES, crash_name, too_few
+
 OUT = "LAKESCORE_FAULTS_OUT"
+#: The suite that tells stories, and what each counter of a suite counts.
+STORIES = "story"
+_COUNTERS = ("faults", "drawn", "crashed", "runs", "rows")
 _PLACE = re.compile(r"(<!-- faults: [^\n]* -->\n).*?(<!-- end of faults -->)", re.DOTALL)
 
 
 class Tally:
-    """Rows over all faults of one kind, how often each fault was injected, and each rule drawn."""
+    """Rows over all faults of one kind, how often each fault was injected, and each rule drawn.
+
+    `drawn` are the steps of stories, as "kind of story: rule"; `crashed` where runs ended; `runs`
+    how many scoring runs there were, those of one step or several.
+    """
 
     kept: ClassVar[dict[str, Tally]] = {}
 
@@ -30,6 +40,8 @@ class Tally:
         self.kind = kind
         self.faults: Counter[str] = Counter()
         self.drawn: Counter[str] = Counter()
+        self.crashed: Counter[str] = Counter()
+        self.runs: Counter[str] = Counter()
         self.rows: Counter[str] = Counter(read=0, lost=0, doubled=0, wrong=0)
         self._lock = Lock()
 
@@ -42,9 +54,17 @@ class Tally:
     def fault(self, *names: str) -> None:
         self._add(self.faults, "all", *names)
 
-    def drew(self, rule: str, *, runs: int) -> None:
-        """A rule of a story, which starts so many scoring runs."""
-        self._add(self.drawn, rule, *["scoring runs"] * runs)
+    def drew(self, story: str, rule: str) -> None:
+        """A step of a story, drawn by itself: what a rule does through another is not counted."""
+        self._add(self.drawn, f"{story}: {rule}")
+
+    def ran(self, runs: int = 1) -> None:
+        """So many scoring runs were started."""
+        self._add(self.runs, *["scoring runs"] * runs)
+
+    def crash(self, point: str, mode: str) -> None:
+        self._add(self.crashed, crash_name(point, mode))
+        self.fault("crash")
 
     def read(self, rows: int) -> None:
         self._add(self.rows, read=rows)
@@ -73,7 +93,7 @@ class Tally:
 
     def tell(self) -> None:
         """A line on stdout, or a file of its own in the folder that LAKESCORE_FAULTS_OUT names."""
-        told = {"kind": self.kind, "faults": self.faults, "drawn": self.drawn, "rows": self.rows}
+        told = {"kind": self.kind, **{name: getattr(self, name) for name in _COUNTERS}}
         if OUT in os.environ:
             folder = Path(os.environ[OUT])
             folder.mkdir(parents=True, exist_ok=True)
@@ -82,38 +102,74 @@ class Tally:
             print(f"\nfaults: {json.dumps(told)}")
 
 
-def _added_up(folder: Path) -> dict[str, dict[str, Counter[str]]]:
-    """What every process told, by kind."""
-    kinds: dict[str, dict[str, Counter[str]]] = {}
+#: Of one suite, by the names of _COUNTERS.
+Counts = dict[str, Counter[str]]
+
+
+def _added_up(folder: Path) -> dict[str, Counts]:
+    """What every process told, by suite."""
+    suites: dict[str, Counts] = {}
     for path in sorted(folder.glob("*.json")):
         told = json.loads(path.read_text())
-        kind = kinds.setdefault(told["kind"], {})
-        for name in ("faults", "drawn", "rows"):
-            kind.setdefault(name, Counter()).update(told[name])
-    return {name: kind for name, kind in kinds.items() if kind["faults"] or kind["drawn"]}
+        suite = suites.setdefault(told["kind"], {name: Counter() for name in _COUNTERS})
+        for name in _COUNTERS:
+            suite[name].update(told[name])
+    return {name: suite for name, suite in suites.items() if suite["faults"] or suite["drawn"]}
 
 
-def _table(kinds: dict[str, dict[str, Counter[str]]]) -> Iterator[str]:
+def _by_rule(suite: Counts) -> Counter[str]:
+    """How often each rule was drawn, over all kinds of stories; those never drawn with 0."""
+    rules = Counter(dict.fromkeys(RULES, 0))
+    for what, times in suite["drawn"].items():
+        rules[what.rpartition(": ")[2]] += times
+    return rules
+
+
+def _lines(name: str, suite: Counts) -> Iterator[str]:
+    counted = suite["drawn"] + suite["faults"] + suite["runs"]
+    if name == STORIES:
+        crashed = Counter(dict.fromkeys((crash_name(*pair) for pair in CRASHES), 0))
+        crashed.update(suite["crashed"])
+        rules = {f"rule {rule}": times for rule, times in _by_rule(suite).items()}
+        counted = Counter({**counted, **rules, **crashed})
+        counted["steps"] = sum(suite["drawn"].values())
+    for what, times in sorted(counted.items()):
+        yield f"{name:>12} {times:6d}  {what}"
+
+
+def _table(suites: dict[str, Counts]) -> Iterator[str]:
     yield "| suite | faults injected | rows read | rows lost | rows doubled | rows wrong |"
     yield "|---|---|---|---|---|---|"
-    for name, kind in kinds.items():
-        rows = kind["rows"]
-        figures = (kind["faults"]["all"], rows["read"], rows["lost"], rows["doubled"])
+    for name, suite in suites.items():
+        rows = suite["rows"]
+        figures = (suite["faults"]["all"], rows["read"], rows["lost"], rows["doubled"])
         cells = " | ".join(f"{figure:,}" for figure in (*figures, rows["wrong"]))
         yield f"| {name} | {cells} |"
 
 
-def main(folder: str, page: str | None = None) -> None:
-    kinds = _added_up(Path(folder))
-    for name, kind in kinds.items():
-        for what, times in sorted((kind["drawn"] + kind["faults"]).items()):
-            print(f"{name:>12} {times:6d}  {what}")
-    table = "\n".join(_table(kinds))
+def _is_full_length() -> bool:
+    asked = (os.environ.get(name, "0") for name in ("LAKESCORE_STORIES", "LAKESCORE_STEPS"))
+    return all(int(found) >= least for found, least in zip(asked, FULL_LENGTH, strict=True))
+
+
+def main(folder: str, page: str | None = None) -> int:
+    suites = _added_up(Path(folder))
+    for name, suite in suites.items():
+        for line in _lines(name, suite):
+            print(line)
+    table = "\n".join(_table(suites))
     print(table)
     if page is not None:
         text = Path(page).read_text()
         Path(page).write_text(_PLACE.sub(rf"\g<1>{table}\n\g<2>", text))
+    if not _is_full_length():
+        return 0
+    told = suites.get(STORIES, {name: Counter() for name in _COUNTERS})
+    missed = list(too_few(_by_rule(told), told["crashed"], told["runs"]["scoring runs"]))
+    for line in missed:
+        print(f"too few: {line}")
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    raise SystemExit(main(*sys.argv[1:]))
