@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 NAME = "linear"
 SCHEMA = "id int, x double, day date"
 FEATURES = (Feature(name="x", expression="x"),)
+#: Of rows that are scored by readings of their day (`READINGS`): its midnight.
+PREDICTION_TIME = "cast(day as timestamp)"
+READINGS = "day date, z double, known_at timestamp"
 #: Version n of the model is `a * x + b` with the n-th pair.
 COEFFICIENTS = ((2.0, 1.0), (3.0, -1.0), (5.0, 7.0))
 

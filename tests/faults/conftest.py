@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from lakescore.config.workload import Context, Feature, Source
+from tests.conftest import settings_under
 from tests.faults.lives import Project
 from tests.faults.tally import Tally
 from tests.faults.targets import Target
+from tests.linear import PREDICTION_TIME, register_versions
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -25,6 +28,26 @@ def told() -> Iterator[None]:
 def tally(request: pytest.FixtureRequest) -> Tally:
     """What the test's module counts."""
     return Tally.of(request.module.__name__)
+
+
+@pytest.fixture(scope="session")
+def registered_with_readings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A registry with every version of the linear model, over readings in place of x."""
+    context = Context(
+        table="readings",
+        on={"day": "day"},
+        known_at="known_at",
+        lookback_window="2 days",
+        latest={"z": "z"},
+    )
+    root = tmp_path_factory.mktemp("readings")
+    register_versions(
+        settings_under(root),
+        source=Source(table="events", key="id", prediction_time=PREDICTION_TIME),
+        contexts={"readings": context},
+        features=(Feature(name="x", expression="z"),),
+    )
+    return root
 
 
 @pytest.fixture(scope="module")

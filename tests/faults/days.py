@@ -12,9 +12,10 @@ from hypothesis.stateful import initialize, rule
 from lakescore.workflows.run_result import Status
 from lakescore.workflows.steps import Request
 from tests.faults.floors import COLUMN, RESTORE
-from tests.faults.lake_story import AFTER, NUMBER, TALLY, LakeStory
+from tests.faults.lake_story import AFTER, TALLY, LakeStory
 from tests.faults.oracle import Belief, keyless_in_one
 from tests.faults.seams import Crash, Ending, ends_at, now, outrun_by
+from tests.faults.telling import NUMBER
 from tests.linear import day
 
 
@@ -62,24 +63,15 @@ class Days(LakeStory):
             self._became(self._scored(number))
         self._check()
 
-    @rule(number=st.integers(1, 3))
-    def crash(self, number: int) -> None:
-        """A run ends at some point of its commit; what it left must do no harm."""
-        self._drew("crash")
-        self._ran()
-        point, mode = self._next_ending()
-        if mode == RESTORE:
-            self._restore_ends(point)
-        else:
-            self._run_ends(point, mode, number)
-        self._check()
-
-    def _can_end(self, mode: str) -> bool:
-        return mode != RESTORE or self._can_take_back()
-
-    def _run_ends(self, point: str, mode: str, number: int) -> None:
+    def _make_ready(self, mode: str) -> None:
+        if mode == RESTORE and not self._can_take_back():
+            self._make_move(1)
+            self._score(1)
         if mode == COLUMN:
             self._pass_another_column()
+
+    def _run_ends(self, point: str, mode: str) -> None:
+        number = 1 + self.turn % 3
         self._make_move(number)
         with now(ends_at, Ending(point)), pytest.raises(Crash):
             self.life.score(as_of=day(number))
@@ -103,6 +95,9 @@ class Days(LakeStory):
         assert result.status is (Status.ALREADY_DONE if number == other else Status.DONE)
         self._became(self._scored(number), known=False)
         self._check()
+
+    def _can_take_back(self) -> bool:
+        return bool(self.earlier)
 
     def _make_move(self, number: int) -> None:
         """There is something to do for the day."""
@@ -132,6 +127,9 @@ class Days(LakeStory):
     def _quarantined(self, belief: dict[int, Day]) -> list[tuple[str, int]]:
         """Of all days together, so those without a key in one."""
         return keyless_in_one(row for at in belief.values() for row in at.judged.quarantined())
+
+    def place(self) -> int:
+        return self.telling.number
 
     def _run_once_more(self) -> None:
         self._score(1)

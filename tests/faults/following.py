@@ -18,22 +18,22 @@ from lakescore.workflows.score import quarantine_retry
 from lakescore.workflows.steps import Request
 from tests.faults.floors import CHUNK, COLUMN, RESTORE
 from tests.faults.lake_events import lose_history
-from tests.faults.lake_story import AFTER, NUMBER, TALLY, LakeStory, busy
+from tests.faults.lake_story import AFTER, TALLY, LakeStory, busy
 from tests.faults.oracle import Belief, Row
 from tests.faults.seams import Crash, Ending, ends_at, now, outrun_by
-from tests.linear import day
+from tests.faults.telling import NUMBER
+from tests.linear import PREDICTION_TIME, READINGS, day
 
+#: Of a workload with catch-ups in several commits.
+CHUNK_ROWS = 3
 DAY_ONE = "2024-01-01"
-PREDICTION_TIME = "cast(day as timestamp)"
-READINGS = "day date, z double, known_at timestamp"
 RIVALS = (
     "the same", "new rows", "another model", "another contract", "another range", "full"
 )  # fmt: skip
-#: What a workload declares: `chunk` rows a commit, whether it `keeps` what the source deletes.
+#: What a workload declares; `keeps` says that predictions outlive their source row.
 OPTIONS: dict[str, Any] = {
     "feed": st.booleans(),
     "rescore": st.sampled_from(["new", "all"]),
-    "chunk": st.sampled_from([None, 3]),
     "keeps": st.booleans(),
 }
 
@@ -55,25 +55,30 @@ class Following(LakeStory):
         *,
         feed: bool,
         rescore: str,
-        chunk: int | None,
         keeps: bool,
         **source: Any,
     ) -> None:
+        """Every other story cuts long catch-ups into commits; an upsert needs a feed for that."""
         options: dict[str, Any] = {"backfill_by": "day", "rescore": rescore}
-        appends = self.telling.mode == "append"
-        self.chunked, self.rescore = bool(chunk and (feed or appends)), rescore
-        self.keeps = keeps and appends and not self.chunked
+        told = self.telling
+        self.chunked, self.rescore = told.number % 2 == 1, rescore
+        self.keeps = keeps and told.mode == "append" and told.number % 4 == 0
         if self.chunked:
-            options["max_rows_per_commit"] = chunk
+            options["max_rows_per_commit"] = CHUNK_ROWS
         if self.keeps:
             options["on_delete"] = "ignore"
-        self.start(number, options, Belief(), feed=feed, **source)
+        self.start(number, options, Belief(), feed=feed or self.chunked, **source)
         self._land([(1.0, 1, 1), (-1.0, 2, 1)])
 
     def modes(self) -> tuple[str, ...]:
         if self.chunked:
-            return (RESTORE, self.mode, CHUNK, "full", RESTORE, CHUNK, "backfill", "retry")
-        return (RESTORE, self.mode, "full", "backfill", RESTORE, self.mode, "retry", COLUMN)
+            return (self.mode, CHUNK, "retry", RESTORE)
+        ranges = () if self.keeps else ("backfill",)
+        return (self.mode, "full", *ranges, "retry", COLUMN, RESTORE)
+
+    def place(self) -> int:
+        pairs, late = self.telling.number // 2, isinstance(self, LateReadings)
+        return 2 * pairs + late + (len(self.endings) // 6 if self.mode == "upsert" else 0)
 
     # --- what happens to the source ------------------------------------------------------------
 
@@ -204,6 +209,8 @@ class Following(LakeStory):
             self._became(retried)
         self._check()
 
+    lose_source_history_again, retry_again = lose_source_history, retry
+
     def _retry(self) -> RunResult:
         return quarantine_retry(self.spark, self.life.settings, self.life.workload)
 
@@ -222,44 +229,29 @@ class Following(LakeStory):
 
     # --- where runs end ------------------------------------------------------------------------
 
-    @rule()
-    def crash(self) -> None:
-        """A run ends at some point of a commit; what it left must do no harm."""
-        self._drew("crash")
-        self._ran()
-        point, mode = self._next_ending()
-        if mode == RESTORE:
-            self._restore_ends(point)
-        elif mode == CHUNK:
-            self._chunk_ends(point)
-        else:
-            self._run_ends(point, mode)
-        self._check()
-
-    crash_again = crash
-
-    def _can_end(self, mode: str) -> bool:
-        sure = not self.forgot and not self.partial
-        if mode == RESTORE:
-            return self._can_take_back()
-        if mode == "backfill":
-            return sure and not self.keeps
-        if mode == "retry":
-            with self._contract(strict=False):
-                new = self._new() if sure and self._moved() else self.belief
-                return sure and new.retried(self.source, self.champion) != new
-        if mode in (self.mode, CHUNK, COLUMN):
-            return not self.forgot and not self._restates()
-        return True
-
-    def _run_ends(self, point: str, mode: str) -> None:
-        """The first commit of a run, in this mode."""
+    def _make_ready(self, mode: str) -> None:
+        if mode != "full" and (self.partial or self.forgot):
+            self._full()
+        if mode == RESTORE and not self.earlier:
+            self._full()
+        if mode in (self.mode, CHUNK, COLUMN) and self._restates():
+            self._score()
         if mode == COLUMN:
             self._pass_another_column()
-        elif mode in ("backfill", "retry") and self._moved():
-            self._score()
-        elif mode == self.mode and not self._moved():
+        if mode == self.mode and not self._moved():
             self._land([(2.0, 1, 1), (-2.0, 2, 1)])
+        if mode == CHUNK:
+            for _ in range(2):
+                self._land([(1.0, 1, 1), (0.0, 2, 1), (-2.0, 3, 1)])
+        if mode == "retry" and not self.belief.retriable(self.source):
+            self._land([(-2.0, 2, 1)])
+        if mode in ("backfill", "retry") and self._moved():
+            self._score()
+
+    def _run_ends(self, point: str, mode: str) -> None:
+        if mode == CHUNK:
+            self._chunk_ends(point)
+            return
         with self._contract(strict=mode != "retry"):
             with now(ends_at, Ending(point)), pytest.raises(Crash):
                 self._run_of(mode)()
@@ -281,15 +273,13 @@ class Following(LakeStory):
             self._became(self.belief.backfilled(self.source, self.champion, 1, 1))
         elif mode == "retry":
             self._became(self.belief.retried(self.source, self.champion))
-        elif self.chunked:
+        elif self.chunked:  # there may be more to come
             self.partial, self.earlier = True, []
         else:
             self._became(self._new())
 
     def _chunk_ends(self, point: str) -> None:
-        """The second commit of a catch-up, for which there is enough to do."""
-        for _ in range(2):
-            self._land([(1.0, 1, 1), (0.0, 2, 1), (-2.0, 3, 1)])
+        """The second commit of a catch-up."""
         with now(ends_at, Ending(point, passes=1)), pytest.raises(Crash):
             self.life.score()
         self.partial, self.earlier = True, []
@@ -408,7 +398,7 @@ class LateReadings(Following):
         self._drew("read_late")
         self._read(number, z, hour)
 
-    read_late_again = read_late
+    read_late_again = read_late_too = read_late
 
     def _read(self, number: int, z: float, hour: int) -> None:
         readings = self.source.readings

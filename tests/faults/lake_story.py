@@ -18,7 +18,7 @@ from lakescore.workflows.plan import ScoringPlan, plan_scoring
 from lakescore.workflows.restore import restore
 from lakescore.workflows.run_result import RunResult, Status
 from tests.conftest import settings_under
-from tests.faults.floors import POINTS, crashes
+from tests.faults.floors import POINTS, RESTORE, crashes
 from tests.faults.lake_events import lose_history, newest_version, optimize, restore_to, vacuum
 from tests.faults.oracle import CONFLICT, Row, SourceHistory, keyless_in_one
 from tests.faults.reader import commits, ids_brought_back, refused_in_force, rows_at
@@ -35,13 +35,14 @@ if TYPE_CHECKING:
 
 TALLY = Tally.of(f"test_{SUITE}")
 AFTER = POINTS[-1]
-#: Hypothesis begins with the simplest story, one rule again and again: its number is 0.
-NUMBER = st.integers(0, 2**32)
 X = st.sampled_from([-2.0, 0.0, 1.0, 3.5])
 ROWS = st.tuples(X, st.integers(1, 3), st.sampled_from([1, 1, 1, 1, 2, CONFLICT]))
 #: By how much the x of two rows of one key differ.
 APART = 10.0
 
+#: At its end so many runs of a story end too soon, at points that stories share out among them:
+#: drawn alone, some would come too seldom.
+LAST_ENDINGS = min(3, STEPS // 10)
 #: So many things at most happen to the lake between two runs: a quarter of a story.
 IDLE = max(3, STEPS // 4)
 busy = precondition(lambda self: self.idle < IDLE)
@@ -94,9 +95,9 @@ class LakeStory(RuleBasedStateMachine):
         self.known: dict[int, Any] = {}
         self.partial = self.forgot = self.unsettled = False
         self.idle, self.looked, self.oldest_source = 0, -1, 0
-        # Stories end runs at every point in turn, each story from another one on.
+        # Runs end at every point in turn, in each story from another one on.
         self.endings = crashes(*self.modes())
-        self.turn = told.number * len(self.endings) // 10
+        self.turn = told.number
 
     def modes(self) -> tuple[str, ...]:
         """In what runs may end, as `floors` names them."""
@@ -266,7 +267,8 @@ class LakeStory(RuleBasedStateMachine):
         self._taken_back()
         self._check()
 
-    take_back_again = take_back_too = take_back_once_more = take_back
+    foreign_restore_again, take_back_again, take_back_too = foreign_restore, take_back, take_back
+    take_back_once_more = take_back_on = take_back_further = take_back
 
     def _can_take_back(self) -> bool:
         return bool(self.earlier) and not self.partial and not self.forgot
@@ -277,18 +279,31 @@ class LakeStory(RuleBasedStateMachine):
 
     # --- where runs end ------------------------------------------------------------------------
 
-    def _next_ending(self) -> tuple[str, str]:
-        """The next (point, mode) at which a run can end now."""
-        while True:
-            point, mode = self.endings[self.turn % len(self.endings)]
-            self.turn += 1
-            if self._can_end(mode):
-                note(f"# a run ends {point}: {mode}")
-                TALLY.crash(point, mode)
-                return point, mode
+    @rule()
+    def crash(self) -> None:
+        """A run ends at some point of a commit; what it left must do no harm."""
+        self._drew("crash")
+        self.turn += 1
+        self._run_ends_at(self.turn)
 
-    def _can_end(self, mode: str) -> bool:
-        """Whether there can be such a run now."""
+    def _run_ends_at(self, turn: int) -> None:
+        """A run ends at the turn's (point, mode)."""
+        point, mode = self.endings[turn % len(self.endings)]
+        note(f"# a run ends {point}: {mode}")
+        self._make_ready(mode)
+        TALLY.crash(point, mode)
+        self._ran()
+        if mode == RESTORE:
+            self._restore_ends(point)
+        else:
+            self._run_ends(point, mode)
+        self._check()
+
+    def _make_ready(self, mode: str) -> None:
+        """Let there be something to do for a run in this mode."""
+        raise NotImplementedError
+
+    def _run_ends(self, point: str, mode: str) -> None:
         raise NotImplementedError
 
     def _restore_ends(self, point: str) -> None:
@@ -439,12 +454,18 @@ class LakeStory(RuleBasedStateMachine):
         """A plain run."""
         raise NotImplementedError
 
+    def place(self) -> int:
+        """This story's among those whose runs end in the same modes: they share the turns out."""
+        raise NotImplementedError
+
     def teardown(self) -> None:
         """Whatever happened, one run more makes it right, and it leaves nothing behind."""
         if sys.exc_info()[0] is not None:
             return
         for version, belief in self.known.items():
             assert self._found(version) == self._scores(belief), f"version {version}"
+        for number in range(LAST_ENDINGS):
+            self._run_ends_at(LAST_ENDINGS * self.place() + number)
         self._run_once_more()
         in_force = refused_in_force(self.scores_table, self.quarantine_table)
         assert self.life.refused() == in_force, "lakescore lists what the tables say"

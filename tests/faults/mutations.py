@@ -1,9 +1,9 @@
 """Each rule of the commit protocol left out once: the named tests must fail on every mutation.
 
-`python -m tests.faults.mutations [NAME…]` copies the tree, changes the text of one rule in the
-copy, and runs the tests that are to catch it there. Prints one line a mutation; the exit code is
-1 when one was not caught. A mutation whose text is not found exactly once is refused: the code
-moved on, and so must the mutation.
+`python -m tests.faults.mutations [NAME…]` first runs every named test on the code as it is, where
+it must pass. Then it copies the tree, changes the text of one rule in the copy, and runs the tests
+that are to catch it there. Prints one line a mutation; the exit code is 1 when one was not caught.
+A mutation whose text is not found exactly once is refused: the code moved on, and so must it.
 """
 
 from __future__ import annotations
@@ -175,26 +175,17 @@ MUTATIONS = (
 )
 
 
-def run(mutation: Mutation) -> list[str]:
-    """The tests that fail on the mutation (of those that it names)."""
+def run(name: str, edits: Sequence[Edit], tests: Sequence[str]) -> str:
+    """What pytest says of the tests on a copy of the tree with these edits."""
     with TemporaryDirectory(prefix="lakescore-mutation-") as folder:
         tree = Path(folder)
-        for name in _COPIED:
-            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
-            copy(ROOT / name, tree / name)
-        for edit in mutation.edits:
+        for copied in _COPIED:
+            copy = shutil.copytree if (ROOT / copied).is_dir() else shutil.copyfile
+            copy(ROOT / copied, tree / copied)
+        for edit in edits:
             edit.apply(tree)
         ended = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "pytest",
-                "-q",
-                "-rf",
-                "-p",
-                "no:cacheprovider",
-                *mutation.tests,
-            ],
+            [sys.executable, "-m", "pytest", "-q", "-rfEs", "-p", "no:cacheprovider", *tests],
             check=False,
             cwd=tree,
             env={**os.environ, "PYTHONPATH": str(tree / "src"), "JDK_JAVA_OPTIONS": _QUICK_JVM},
@@ -202,19 +193,38 @@ def run(mutation: Mutation) -> list[str]:
             text=True,
         )
         if ended.returncode not in (0, 1):
-            raise SystemExit(f"{mutation.name}: the tests did not run\n{ended.stdout[-3000:]}")
-        return re.findall(r"^FAILED (\S+)", ended.stdout, re.MULTILINE)
+            raise SystemExit(f"{name}: the tests did not run\n{ended.stdout[-3000:]}")
+        return ended.stdout
+
+
+def failed(summary: str) -> list[str]:
+    """The failed tests that pytest's last lines name."""
+    return re.findall(r"^FAILED (\S+)", summary, re.MULTILINE)
+
+
+def not_passed(summary: str) -> list[str]:
+    """The failed, broken and skipped ones."""
+    return re.findall(r"^(?:FAILED|ERROR|SKIPPED) (?:\[\d+\] )?(\S+)", summary, re.MULTILINE)
+
+
+def refuse_failing(mutations: Sequence[Mutation]) -> None:
+    """A test that fails (or does not run) on the code as it is would catch any mutation."""
+    tests = sorted({test for mutation in mutations for test in mutation.tests})
+    failing = not_passed(run("no mutation", (), tests))
+    if failing:
+        raise SystemExit(f"these do not pass without any mutation: {', '.join(failing)}")
 
 
 def main(names: Sequence[str]) -> int:
     """Run the mutations whose name holds one of `names` (all without any)."""
     chosen = [m for m in MUTATIONS if not names or any(name in m.name for name in names)]
+    refuse_failing(chosen)
     escaped = 0
     for mutation in chosen:
         started = time.monotonic()
-        failed = run(mutation)
-        escaped += not failed
-        caught = f"caught by {', '.join(failed)}" if failed else "NOT CAUGHT"
+        caught_by = failed(run(mutation.name, mutation.edits, mutation.tests))
+        escaped += not caught_by
+        caught = f"caught by {', '.join(caught_by)}" if caught_by else "NOT CAUGHT"
         print(f"{mutation.name}: {caught} ({time.monotonic() - started:.0f} s)", flush=True)
     print(f"mutations: {len(chosen) - escaped} of {len(chosen)} caught")
     return 1 if escaped or not chosen else 0

@@ -191,3 +191,8 @@ class Belief:
         rows = source.at(self.reached)
         again = {one: rows[one] for one in self.refused if one > 0 and one in rows}
         return self.judged(source, again, model)
+
+    def retriable(self, source: SourceHistory) -> bool:
+        """Whether a more lenient contract would take a refused row."""
+        rows = source.at(self.reached)
+        return any(one > 0 and one in rows and n > 0 for one, n in self.refused.items())

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from lakescore.cli import main
+from lakescore.lake import staging
 from lakescore.registry.calls import MlflowCalls
 from lakescore.workflows import score as scoring
 from tests.conftest import settings_under
 from tests.faults.lives import Project
 from tests.faults.processes import START_SECONDS, Command
+from tests.faults.tally import OUT, Tally
 from tests.linear import NAME, register_versions
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
+
+#: So many rows do not fit into so many bytes.
+LARGE, ROOM = 20_000, 96 * 1024
 
 
 @pytest.fixture
@@ -33,8 +42,11 @@ def make(spark, registered: Path, tmp_path: Path) -> Callable[..., Project]:
 
 
 @pytest.fixture
-def fails(capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """`lakescore score` must fail with these words and leave what is visible as it was."""
+def fails(capfd: pytest.CaptureFixture[str], tally: Tally) -> Callable[..., str]:
+    """`lakescore score` must fail with these words and leave what is visible as it was.
+
+    A fault, by the name of the first words, and the rows that it did no harm to.
+    """
 
     def run(project: Project, *says: str, options: tuple[str, ...] = ()) -> str:
         before = sorted(project.visible())
@@ -46,7 +58,8 @@ def fails(capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
             assert words in message
         assert "Traceback" not in message
         assert "defect of lakescore" not in message
-        assert sorted(project.visible()) == before
+        tally.fault(says[0])
+        tally.compare(len(before), project.visible(), before)
         return message
 
     return run
@@ -68,11 +81,15 @@ def _with_news(project: Project) -> None:
 
 @contextmanager
 def mounted(folder: Path, *how: str) -> Iterator[None]:
-    """Mount over the folder for the time of the block; skips where that is not allowed."""
+    """Mount over the folder for the time of the block.
+
+    Where that is not allowed a run that counts faults fails; any other test run skips.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(["mount", *how, str(folder)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        pytest.skip(f"needs the right to mount: {done.stderr.strip()}")
+        unable = pytest.fail if OUT in os.environ else pytest.skip
+        unable(f"needs the right to mount (root has it): {done.stderr.strip()}")
     try:
         yield
     finally:
@@ -93,6 +110,31 @@ def test_a_full_disk_stops_the_run_and_nothing_is_lost(make, fails, where: str) 
         fails(project, "the disk is full")
         filler.unlink()
         _scored(project)
+
+
+@pytest.mark.parametrize("mode", ["append", "upsert"])
+def test_a_disk_that_fills_up_in_the_middle_of_a_write_is_told(make, fails, mode: str) -> None:
+    """There is room for the commit's log and not for all of its rows."""
+    project = make(mode=mode)
+    _with_news(project)
+    project.oracle.judge(project.land(LARGE), project.champion)
+    table = project.root / "lake" / "scores"
+    kept = project.root / "kept"
+    shutil.copytree(table, kept)
+    with mounted(table, "-t", "tmpfs", "-o", "size=8m", "tmpfs"):
+        shutil.copytree(kept, table, dirs_exist_ok=True)
+        filler = table / ".filler"
+        _fill(filler)
+        with filler.open("r+b") as file:
+            file.truncate(filler.stat().st_size - ROOM)
+        fails(project, "the disk is full")
+        assert any(path.stat().st_size for path in table.glob("*.parquet") if _is_new(path, kept))
+        filler.unlink()
+        _scored(project)
+
+
+def _is_new(path: Path, kept: Path) -> bool:
+    return not (kept / path.name).exists()
 
 
 def _fill(path: Path) -> None:
@@ -148,6 +190,63 @@ def test_a_registry_that_stops_answering_at_any_call_is_given_up_at_the_deadline
     _scored(project)
 
 
+@pytest.mark.parametrize("how", ["refused", "error 503"])
+def test_a_registry_that_fails_at_any_call_stops_the_run(
+    make, fails, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Refused connections, and answers of the server that it cannot serve now."""
+    project = make()
+    _with_news(project)
+    calls, failing_from = [], 0
+    real = MlflowCalls.__call__
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with _server(how) as address:
+
+        def counted(
+            self: MlflowCalls, what: str, call: Any, *, seconds: float | None = None
+        ) -> Any:
+            calls.append(what)
+            if len(calls) != failing_from:
+                return real(self, what, call, seconds=seconds)
+            away = MlflowCalls(address, 5)
+            return real(away, what, lambda client: client.search_registered_models(), seconds=20)
+
+        monkeypatch.setattr(MlflowCalls, "__call__", counted)
+        project.life.score()
+        needed = list(calls)
+        project.oracle.judge(project.land(), project.champion)
+        for failing_from in range(1, len(needed) + 1):
+            calls.clear()
+            assert needed[failing_from - 1] in fails(project, " failed: ", address)
+    calls.clear()
+    failing_from = 0
+    _scored(project)
+
+
+@contextmanager
+def _server(how: str) -> Iterator[str]:
+    """An address of this machine at which every request fails."""
+    if how == "refused":
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
+            yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+        return
+
+    class Unable(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(503)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: Any) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Unable) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 def test_an_alias_moved_during_a_run_changes_no_row_of_it(
     make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,10 +279,19 @@ def test_a_truncated_model_is_refused_before_any_row_is_scored(
     kept = {path: path.read_bytes() for path in artefacts}
     for path, content in kept.items():
         path.write_bytes(content[: len(content) // 2])
-    fails(project)
+    files = _files(tmp_path / "lake")
+    with mock.patch.object(staging, "stage", side_effect=AssertionError("a row was read")):
+        message = fails(project, "the model package", "is damaged")
+    assert any(path.name in message for path in artefacts)
+    assert _files(tmp_path / "lake") == files
     for path, content in kept.items():
         path.write_bytes(content)
     _scored(project)
+
+
+def _files(lake: Path) -> list[Path]:
+    """Those of the tables."""
+    return sorted(path for path in lake.rglob("*") if "_lakescore" not in path.parts)
 
 
 def test_a_truncated_source_file_is_named_and_scored_once_restored(make, fails) -> None:

@@ -22,14 +22,11 @@ from unittest import mock
 
 import pytest
 
-from lakescore.config.workload import Context, Feature, Source
-from tests.conftest import settings_under
 from tests.faults import seams
 from tests.faults.days import Days
-from tests.faults.following import PREDICTION_TIME, Following, LateReadings
+from tests.faults.following import Following, LateReadings
 from tests.faults.lake_story import LakeStory, Telling
 from tests.faults.telling import tell
-from tests.linear import register_versions
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -73,26 +70,6 @@ def _stories() -> Iterator[Any]:
 def breakable() -> Iterator[None]:
     with seams.seams():
         yield
-
-
-@pytest.fixture(scope="module")
-def registered_with_readings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A registry with every version of the linear model, over readings in place of x."""
-    context = Context(
-        table="readings",
-        on={"day": "day"},
-        known_at="known_at",
-        lookback_window="2 days",
-        latest={"z": "z"},
-    )
-    root = tmp_path_factory.mktemp("readings")
-    register_versions(
-        settings_under(root),
-        source=Source(table="events", key="id", prediction_time=PREDICTION_TIME),
-        contexts={"readings": context},
-        features=(Feature(name="x", expression="z"),),
-    )
-    return root
 
 
 @pytest.fixture(scope="module")
