@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from tests.conftest import settings_under
 from tests.faults.lives import Project
 from tests.faults.processes import START_SECONDS, Command
 from tests.faults.tally import OUT, Tally
-from tests.linear import NAME, register_versions
+from tests.linear import COEFFICIENTS, NAME, PREDICTION_TIME, READINGS, day, register_versions
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
@@ -42,10 +43,12 @@ def make(spark, registered: Path, tmp_path: Path) -> Callable[..., Project]:
 
 
 @pytest.fixture
-def fails(capfd: pytest.CaptureFixture[str], tally: Tally) -> Callable[..., str]:
+def fails(
+    capfd: pytest.CaptureFixture[str], tally: Tally, request: pytest.FixtureRequest
+) -> Callable[..., str]:
     """`lakescore score` must fail with these words and leave what is visible as it was.
 
-    A fault, by the name of the first words, and the rows that it did no harm to.
+    Counted as a fault of the test, with the rows to which it did no harm.
     """
 
     def run(project: Project, *says: str, options: tuple[str, ...] = ()) -> str:
@@ -58,7 +61,7 @@ def fails(capfd: pytest.CaptureFixture[str], tally: Tally) -> Callable[..., str]
             assert words in message
         assert "Traceback" not in message
         assert "defect of lakescore" not in message
-        tally.fault(says[0])
+        tally.fault(request.node.originalname.removeprefix("test_"))
         tally.compare(len(before), project.visible(), before)
         return message
 
@@ -202,12 +205,10 @@ def test_a_registry_that_fails_at_any_call_stops_the_run(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with _server(how) as address:
 
-        def counted(
-            self: MlflowCalls, what: str, call: Any, *, seconds: float | None = None
-        ) -> Any:
+        def counted(self: MlflowCalls, what: str, call: Any, **options: Any) -> Any:
             calls.append(what)
             if len(calls) != failing_from:
-                return real(self, what, call, seconds=seconds)
+                return real(self, what, call, **options)
             away = MlflowCalls(address, 5)
             return real(away, what, lambda client: client.search_registered_models(), seconds=20)
 
@@ -248,9 +249,10 @@ def _server(how: str) -> Iterator[str]:
 
 
 def test_an_alias_moved_during_a_run_changes_no_row_of_it(
-    make, monkeypatch: pytest.MonkeyPatch
+    make, tally: Tally, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = make()
+    tally.fault("alias moved")
     _with_news(project)
     real = scoring.make_plan
 
@@ -281,7 +283,7 @@ def test_a_truncated_model_is_refused_before_any_row_is_scored(
         path.write_bytes(content[: len(content) // 2])
     files = _files(tmp_path / "lake")
     with mock.patch.object(staging, "stage", side_effect=AssertionError("a row was read")):
-        message = fails(project, "the model package", "is damaged")
+        message = fails(project, "cannot be read: truncated or altered")
     assert any(path.name in message for path in artefacts)
     assert _files(tmp_path / "lake") == files
     for path, content in kept.items():
@@ -308,8 +310,11 @@ def test_a_truncated_source_file_is_named_and_scored_once_restored(make, fails) 
     _scored(project)
 
 
-def test_the_time_zone_of_the_machine_does_not_move_a_day(spark, registered, tmp_path) -> None:
+def test_the_time_zone_of_the_machine_does_not_move_a_day(
+    spark, registered, tmp_path, tally: Tally
+) -> None:
     """Clocks that skip midnight, or an hour of the night: days and instants stay as they are."""
+    tally.fault("time zones")
     moments = (
         "2024-03-10 02:30:00", "2024-09-08 00:30:00", "2024-11-03 01:30:00",
         "2024-01-01 00:00:00", "1970-01-01 00:00:00",
@@ -337,10 +342,10 @@ def test_the_time_zone_of_the_machine_does_not_move_a_day(spark, registered, tmp
 
 
 @pytest.mark.parametrize("conflicting", [False, True])
-def test_one_key_with_95_percent_of_the_rows(make, conflicting: bool) -> None:
+def test_one_key_with_95_percent_of_the_rows(make, tally: Tally, conflicting: bool) -> None:
     """Identical copies are one row; conflicting ones are all refused."""
-    project = make()
-    count = 20_000
+    project, count = make(), LARGE
+    tally.fault("skew by key")
     x = "double(id)" if conflicting else "1.0D"
     skewed = project.life.spark.range(count).selectExpr(
         "int(IF(id % 20 < 19, -7, id)) AS id",
@@ -359,8 +364,41 @@ def test_one_key_with_95_percent_of_the_rows(make, conflicting: bool) -> None:
     assert len(project.life.scores()) == counts["predicted"]
 
 
-def test_an_empty_source_and_a_commit_without_rows_are_no_failure(make) -> None:
+def test_95_percent_of_the_rows_meet_one_row_of_a_context(
+    spark, registered_with_readings: Path, tmp_path: Path, tally: Tally
+) -> None:
+    project = Project.make(
+        spark,
+        tmp_path,
+        registered_with_readings,
+        {"mode": "append"},
+        prediction_time=PREDICTION_TIME,
+    )
+    tally.fault("skew by context")
+    life = project.life
+    known = [(day(n), float(n), datetime(2024, 1, n, tzinfo=timezone.utc)) for n in range(1, 8)]
+    readings = spark.createDataFrame(known, READINGS)
+    readings.write.format("delta").save(life.lake.table("readings").path)
+    skewed = spark.range(LARGE).selectExpr(
+        "int(id) AS id",
+        "1.0D AS x",
+        "date_add(DATE'2024-01-01', int(IF(id % 20 < 19, 0, 1 + id div 20 % 6))) AS day",
+    )
+    skewed.write.format("delta").save(life.source.path)
+    assert life.score().counts["predicted"] == LARGE
+    scores = life.lake.table("scores").read(spark).groupBy("day")
+    found = scores.agg({"id": "count", "prediction": "min"}).collect()
+    a, b = COEFFICIENTS[0]
+    for row in found:
+        assert row["min(prediction)"] == a * row["day"].day + b
+        share = 0.95 if row["day"] == day(1) else 0.05 / 6
+        assert row["count(id)"] == pytest.approx(share * LARGE, abs=1)
+    assert len(found) == 7
+
+
+def test_an_empty_source_and_a_commit_without_rows_are_no_failure(make, tally: Tally) -> None:
     project = make()
+    tally.fault("empty source")
     life = project.life
     life.append()
     assert life.score().counts["read"] == 0
