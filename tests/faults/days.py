@@ -12,7 +12,8 @@ from hypothesis.stateful import initialize, rule
 from lakescore.workflows.run_result import Status
 from lakescore.workflows.steps import Request
 from tests.faults.floors import COLUMN, RESTORE
-from tests.faults.lake_story import AFTER, TALLY, LakeStory
+from tests.faults.lake_rules import LakeRules
+from tests.faults.lake_story import AFTER, TALLY
 from tests.faults.oracle import Belief, keyless_in_one
 from tests.faults.seams import Crash, Ending, ends_at, now, outrun_by
 from tests.faults.telling import NUMBER
@@ -28,7 +29,7 @@ class Day:
     judged: Belief
 
 
-class Days(LakeStory):
+class Days(LakeRules):
     """A workload that scores its whole source, a day at a time."""
 
     belief: dict[int, Day]

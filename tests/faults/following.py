@@ -18,7 +18,8 @@ from lakescore.workflows.score import quarantine_retry
 from lakescore.workflows.steps import Request
 from tests.faults.floors import CHUNK, COLUMN, RESTORE
 from tests.faults.lake_events import lose_history
-from tests.faults.lake_story import AFTER, TALLY, LakeStory, busy
+from tests.faults.lake_rules import LakeRules, busy
+from tests.faults.lake_story import AFTER, TALLY
 from tests.faults.oracle import Belief, Row
 from tests.faults.seams import Crash, Ending, ends_at, now, outrun_by
 from tests.faults.telling import NUMBER
@@ -38,7 +39,7 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-class Following(LakeStory):
+class Following(LakeRules):
     """A workload that follows its source."""
 
     belief: Belief

@@ -1,4 +1,4 @@
-"""What happens to a lake in every kind of story: to the source, to the predictions, to both."""
+"""What every kind of story has: a lake, what is believed of it, where runs end, and its end."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hypothesis.strategies as st
 import pytest
 from hypothesis import assume, note
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine
 
 from lakescore.workflows.plan import ScoringPlan, plan_scoring
 from lakescore.workflows.restore import restore
 from lakescore.workflows.run_result import RunResult, Status
 from tests.conftest import settings_under
 from tests.faults.floors import POINTS, RESTORE, crashes
-from tests.faults.lake_events import lose_history, newest_version, optimize, restore_to, vacuum
-from tests.faults.oracle import CONFLICT, Row, SourceHistory, keyless_in_one
-from tests.faults.reader import commits, ids_brought_back, refused_in_force, rows_at
+from tests.faults.lake_events import newest_version
+from tests.faults.oracle import Row, SourceHistory, keyless_in_one
+from tests.faults.reader import commits, refused_in_force, rows_at
 from tests.faults.seams import Crash, Ending, ends_at, now
 from tests.faults.tally import STORIES as SUITE
 from tests.faults.tally import Tally
@@ -35,17 +34,12 @@ if TYPE_CHECKING:
 
 TALLY = Tally.of(f"test_{SUITE}")
 AFTER = POINTS[-1]
-X = st.sampled_from([-2.0, 0.0, 1.0, 3.5])
-ROWS = st.tuples(X, st.integers(1, 3), st.sampled_from([1, 1, 1, 1, 2, CONFLICT]))
 #: By how much the x of two rows of one key differ.
 APART = 10.0
 
 #: At its end so many runs of a story end too soon, at points that stories share out among them:
 #: drawn alone, some would come too seldom.
 LAST_ENDINGS = min(3, STEPS // 10)
-#: So many things at most happen to the lake between two runs: a quarter of a story.
-IDLE = max(3, STEPS // 4)
-busy = precondition(lambda self: self.idle < IDLE)
 
 
 @dataclass(frozen=True)
@@ -103,13 +97,7 @@ class LakeStory(RuleBasedStateMachine):
         """In what runs may end, as `floors` names them."""
         raise NotImplementedError
 
-    # --- what happens to the source ------------------------------------------------------------
-
-    @busy
-    @rule(values=st.lists(ROWS, min_size=1, max_size=4))
-    def append(self, values: list[Row]) -> None:
-        self._drew("append")
-        self._land(values)
+    # --- what rules share ----------------------------------------------------------------------
 
     def _land(self, values: list[Row]) -> None:
         if self.source.readings is not None:
@@ -122,153 +110,9 @@ class LakeStory(RuleBasedStateMachine):
         self.life.append(*self._as_landed(new))
         self._source_moved(new)
 
-    @busy
-    @rule(values=st.lists(ROWS, min_size=1, max_size=3))
-    def append_without_key(self, values: list[Row]) -> None:
-        self._drew("append_without_key")
-        TALLY.fault("null keys")
-        ids = self.source.new_ids(len(values))
-        new = {-one: (x, at, abs(n)) for one, (x, at, n) in zip(ids, values, strict=True)}
-        self.source.rows |= new
-        self.life.append(*self._as_landed(new))
-        self._source_moved(new)
-
-    @precondition(lambda self: self.mode != "append" and self._keyed())
-    @busy
-    @rule(data=st.data(), x=st.sampled_from([-1.0, 2.0, 4.0]))
-    def update(self, data: st.DataObject, x: float) -> None:
-        self._drew("update")
-        one = data.draw(st.sampled_from(self._keyed()))
-        _, at, copies = self.source.rows[one]
-        self.source.rows[one] = (x, at, abs(copies))
-        self.life.sql(f"UPDATE {{t}} SET x = {x} WHERE id = {one}")
-        self._source_moved([one])
-
-    @precondition(lambda self: (self.mode != "append" or self.keeps) and self._keyed())
-    @busy
-    @rule(data=st.data())
-    def delete(self, data: st.DataObject) -> None:
-        self._drew("delete")
-        one = data.draw(st.sampled_from(self._keyed()))
-        del self.source.rows[one]
-        self.life.sql(f"DELETE FROM {{t}} WHERE id = {one}")
-        self._source_moved()
-
-    @precondition(lambda self: self.mode != "append")
-    @busy
-    @rule(x=st.sampled_from([-3.0, 6.0]))
-    def overwrite(self, x: float) -> None:
-        """Half of the rows stay as they are, the others go, and one comes."""
-        self._drew("overwrite")
-        kept = {i: (x, d, 1) for i, (x, d, _) in list(self.source.rows.items())[::2]}
-        self.source.rows = {**kept, self.source.new_ids(1)[0]: (x, 1, 1)}
-        self.life.overwrite(*self._as_landed(self.source.rows))
-        self._source_moved(self.source.rows)
-
-    @busy
-    @rule()
-    def add_column(self) -> None:
-        self._drew("add_column")
-        self._add_column("added")
-
-    @busy
-    @rule()
-    def optimize(self) -> None:
-        self._drew("optimize")
-        optimize(self.spark, self.life.source)
-        self._source_moved()
-        if self._has_scores():
-            optimize(self.spark, self.scores_table)
-
-    @precondition(lambda self: not self.partial and self._old_versions())
-    @busy
-    @rule(data=st.data())
-    def restore_source(self, data: st.DataObject) -> None:
-        self._drew("restore_source")
-        TALLY.fault("restore of the source")
-        version = data.draw(st.sampled_from(self._old_versions()))
-        back = ids_brought_back(self.life.source, version)
-        restore_to(self.spark, self.life.source, version)
-        rows = dict(self.source.at(version))
-        back |= {one for one in rows if one < 0 and one not in self.source.rows}
-        self.source.rows = rows
-        self._source_moved(back)
-        self._source_replaced()
-
-    def _source_replaced(self) -> None:
-        """The source went back: what a workload of this kind makes of it."""
-
-    @precondition(lambda self: not self.partial)
-    @busy
-    @rule()
-    def vacuum_source(self) -> None:
-        self._drew("vacuum_source")
-        TALLY.fault("vacuum of the source")
-        vacuum(self.spark, self.life.source)
-        self._source_moved()
-        self.oldest_source = self._version()
-        self._source_vacuumed()
-
-    def _source_vacuumed(self) -> None:
-        """Only the newest version of the source can be read: what the workload makes of it."""
-
-    @precondition(lambda self: not self.partial)
-    @busy
-    @rule(version=st.sampled_from(["1", "2", "3"]))
-    def promote(self, version: str) -> None:
-        self._drew("promote")
-        self._promote(version)
-
     def _promote(self, version: str) -> None:
         self.champion = version
         self.life.promote(version)
-
-    # What costs no run, or can seldom be, is drawn more often.
-    append_again, update_again, delete_again = append, update, delete
-    overwrite_again, promote_again = overwrite, promote
-
-    # --- what happens to the predictions -------------------------------------------------------
-
-    @precondition(lambda self: self.known and not self.partial)
-    @busy
-    @rule(data=st.data())
-    def foreign_restore(self, data: st.DataObject) -> None:
-        self._drew("foreign_restore")
-        TALLY.fault("foreign restore")
-        version = data.draw(st.sampled_from(sorted(self.known)))
-        restore_to(self.spark, self.scores_table, version)
-        self.belief, self.earlier, self.unsettled = self.known[version], [], True
-        self._check()
-
-    @precondition(lambda self: self._has_scores() and not self.partial and not self.unsettled)
-    @busy
-    @rule()
-    def lose_history(self) -> None:
-        self._drew("lose_history")
-        TALLY.fault("lose history of the predictions")
-        lose_history(self.spark, self.scores_table)
-        self.known, self.earlier, self.forgot = {}, [], True
-
-    @precondition(lambda self: self._has_scores() and not self.partial)
-    @busy
-    @rule()
-    def vacuum(self) -> None:
-        self._drew("vacuum")
-        TALLY.fault("vacuum")
-        vacuum(self.spark, self.scores_table)
-        self.known, self.earlier = {}, []
-
-    @precondition(lambda self: self._can_take_back())
-    @busy
-    @rule()
-    def take_back(self) -> None:
-        self._drew("take_back")
-        assert restore(self.spark, self.life.settings, self.life.workload).status is Status.DONE
-        self._taken_back()
-        self._check()
-
-    foreign_restore_again, take_back_again, take_back_too = foreign_restore, take_back, take_back
-    take_back_once_more = take_back_on = take_back_further = take_back
 
     def _can_take_back(self) -> bool:
         return bool(self.earlier) and not self.partial and not self.forgot
@@ -278,13 +122,6 @@ class LakeStory(RuleBasedStateMachine):
         self._remember()
 
     # --- where runs end ------------------------------------------------------------------------
-
-    @rule()
-    def crash(self) -> None:
-        """A run ends at some point of a commit; what it left must do no harm."""
-        self._drew("crash")
-        self.turn += 1
-        self._run_ends_at(self.turn)
 
     def _run_ends_at(self, turn: int) -> None:
         """A run ends at the turn's (point, mode)."""

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from pyspark.sql import functions as F
 
 from lakescore.config.workload import Workload
 from lakescore.lake import writes
+from lakescore.lake.staging import ACTION
 from lakescore.workflows.run_result import Status
 from lakescore.workflows.score import score
 from tests.faults.lives import Project
 from tests.faults.processes import START_SECONDS, Command
+from tests.faults.reader import commits
 from tests.faults.tally import Tally
 from tests.faults.targets import Target
 from tests.linear import NAME, Life
@@ -74,25 +77,40 @@ def _commits(life: Life) -> int:
     return history.where("operation in ('WRITE', 'MERGE')").count()
 
 
+@pytest.mark.parametrize(
+    ("mode", "full"),
+    [("append", False), ("upsert", False), ("append", True)],
+    ids=["two appends", "two MERGEs", "a replacement and an append"],
+)
 def test_two_workloads_write_one_table_at_once(
-    spark, registered: Path, tmp_path: Path, tally: Tally
+    spark, registered: Path, tmp_path: Path, tally: Tally, mode: str, full: bool
 ) -> None:
-    project = Project.make(spark, tmp_path, registered, {"mode": "append"})
+    project = Project.make(spark, tmp_path, registered, {"mode": mode})
     other = _other_workload(project.life.workload)
-    (tmp_path / "conf" / "workloads" / "other.yml").write_text(
-        yaml.safe_dump(other.model_dump(mode="json", exclude_unset=True))
-    )
     life = project.life
-    for _ in range(3):
-        read = project.oracle.judge(project.land(), "1")
+    for number in range(3):
+        read = project.oracle.judge(_news(project, mode, number), "1")
         results = at_once(
-            lambda: score(spark.newSession(), life.settings, life.workload),
+            lambda: score(spark.newSession(), life.settings, life.workload, full=full),
             lambda: score(spark.newSession(), life.settings, other),
         )
         assert [result.status for result in results] == [Status.DONE, Status.DONE]
         tally.fault("two workloads")
         for name in (NAME, "other"):
             tally.compare(read, project.visible(name), project.oracle.state())
+
+
+def _news(project: Project, mode: str, number: int) -> list[int]:
+    """Rows that come, and for an upsert some that change: their ids."""
+    rows = project.oracle.rows
+    changed = [i for i, (x, _) in rows.items() if i % 3 == number and x >= 0]
+    new = project.land()
+    if mode != "upsert" or not changed:
+        return new
+    listed = ", ".join(map(str, changed))
+    project.life.sql(f"UPDATE {{t}} SET x = x + 1 WHERE id IN ({listed})")
+    rows |= {i: (rows[i][0] + 1, rows[i][1]) for i in changed}
+    return [*changed, *new]
 
 
 def _other_workload(workload: Workload) -> Workload:
@@ -105,31 +123,63 @@ def _other_workload(workload: Workload) -> Workload:
     )
 
 
-@pytest.mark.parametrize("number", range(3))
 def test_an_optimize_during_a_merge_changes_no_row(
-    targets, tally: Tally, monkeypatch: pytest.MonkeyPatch, number: int
+    targets, tally: Tally, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The MERGE is held while it reads its rows until the OPTIMIZE is done: the two must meet."""
     target: Target = targets("upsert")
     project, spark = target.project, target.project.life.spark
     _, read = target.change("upsert")
-    table = project.life.lake.table("scores").sql_name
-    real, raced = writes._merge, []
+    table = project.life.lake.table("scores")
+    begun, done = tmp_path / "begun", tmp_path / "done"
+    real, lost = writes._merge, list[str]()
 
     def optimize() -> None:
-        # Z-ordering rewrites every file each time, so that the two cannot but meet.
-        try:
-            spark.newSession().sql(f"OPTIMIZE {table} ZORDER BY (id)").collect()
-        except Exception as error:
-            assert "Concurrent" in str(error), error
+        _wait_for(begun)
+        # Z-ordering rewrites every file each time.
+        spark.newSession().sql(f"OPTIMIZE {table.sql_name} ZORDER BY (id)").collect()
+        done.touch()
 
-    def merge(*arguments: Any) -> None:
-        if raced:
-            real(*arguments)
+    def merge(session: Any, rows: Any, *arguments: Any) -> None:
+        if lost:
+            real(session, rows, *arguments)
             return
-        raced.append(True)
-        at_once(optimize, lambda: real(*arguments))
+        try:
+            at_once(optimize, lambda: real(session, _held(rows, begun, done), *arguments))
+        except Exception as error:
+            lost.append(str(error))
+            raise
 
     monkeypatch.setattr(writes, "_merge", merge)
     assert project.life.score().status is Status.DONE
+    assert "Concurrent" in lost[0]
+    assert [commit.operation for commit in commits(table)[-2:]] == ["OPTIMIZE", "MERGE"]
     tally.fault("OPTIMIZE during a MERGE")
     tally.compare(read, project.visible(), project.oracle.state())
+
+
+def _held(rows: Callable[[Any], Any], begun: Path, done: Path) -> Callable[[Any], Any]:
+    """The rows, in one task, which says that it has begun and waits until the other is done."""
+    here, there = str(begun), str(done)
+
+    def passes(_: Any) -> bool:
+        import time
+        from pathlib import Path
+
+        Path(here).touch()
+        deadline = time.monotonic() + 120
+        while not Path(there).exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return True
+
+    def held(session: Any) -> Any:
+        return rows(session).coalesce(1).where(F.udf(passes, "boolean")(F.col(ACTION)))
+
+    return held
+
+
+def _wait_for(path: Path, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < deadline, f"no {path.name} after {seconds} s"
+        time.sleep(0.05)
