@@ -16,7 +16,7 @@ from lakescore.workflows.as_of import today
 from lakescore.workflows.run_result import RunResult, Status
 from lakescore.workflows.score import quarantine_retry
 from lakescore.workflows.steps import Request
-from tests.faults.floors import CHUNK, COLUMN, RESTORE
+from tests.faults.floors import CHUNK, COLUMN, FULL_LENGTH, RESTORE
 from tests.faults.lake_events import lose_history
 from tests.faults.lake_rules import LakeRules, busy
 from tests.faults.lake_story import AFTER, TALLY
@@ -78,8 +78,9 @@ class Following(LakeRules):
         return (self.mode, "full", *ranges, "retry", COLUMN, RESTORE)
 
     def place(self) -> int:
-        pairs, late = self.telling.number // 2, isinstance(self, LateReadings)
-        return 2 * pairs + late + (len(self.endings) // 6 if self.mode == "upsert" else 0)
+        """Upserts go on where the appends of a run at full length end."""
+        late, upserts = isinstance(self, LateReadings), self.mode == "upsert"
+        return self.telling.number // 2 * 2 + late + upserts * FULL_LENGTH[0]
 
     # --- what happens to the source ------------------------------------------------------------
 
@@ -322,6 +323,10 @@ class Following(LakeRules):
             self._became(self._everything() if full else self._new(), known=False)
 
     # --- what is believed ----------------------------------------------------------------------
+
+    def _became(self, belief: Belief, *, known: bool = True) -> None:
+        """Of a time that the predictions' history no longer shows, less is known than believed."""
+        super()._became(belief, known=known and not self.forgot)
 
     def _moved(self) -> bool:
         """Whether a plain run has something to do."""

@@ -91,7 +91,7 @@ class LakeStory(RuleBasedStateMachine):
         self.idle, self.looked, self.oldest_source = 0, -1, 0
         # Runs end at every point in turn, in each story from another one on.
         self.endings = crashes(*self.modes())
-        self.turn = told.number
+        self.turn = 5 * told.number
 
     def modes(self) -> tuple[str, ...]:
         """In what runs may end, as `floors` names them."""
