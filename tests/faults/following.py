@@ -59,11 +59,14 @@ class Following(LakeRules):
         keeps: bool,
         **source: Any,
     ) -> None:
-        """Every other story cuts long catch-ups into commits; an upsert needs a feed for that."""
+        """Every other story cuts long catch-ups into commits; an upsert needs a feed for that.
+
+        Predictions that outlive their source row allow no backfill: few stories have them.
+        """
         options: dict[str, Any] = {"backfill_by": "day", "rescore": rescore}
         told = self.telling
         self.chunked, self.rescore = told.number % 2 == 1, rescore
-        self.keeps = keeps and told.mode == "append" and told.number % 4 == 0
+        self.keeps = keeps and told.mode == "append" and told.number % 8 == 0
         if self.chunked:
             options["max_rows_per_commit"] = CHUNK_ROWS
         if self.keeps:
@@ -74,8 +77,8 @@ class Following(LakeRules):
     def modes(self) -> tuple[str, ...]:
         if self.chunked:
             return (self.mode, CHUNK, "retry", RESTORE)
-        ranges = () if self.keeps else ("backfill",)
-        return (self.mode, "full", *ranges, "retry", COLUMN, RESTORE)
+        ranges = "full" if self.keeps else "backfill"
+        return (self.mode, "full", ranges, "retry", COLUMN, RESTORE)
 
     def place(self) -> int:
         """Upserts go on where the appends of a run at full length end."""

@@ -129,7 +129,7 @@ class LakeRules(LakeStory):
         self._promote(version)
 
     append_again, update_again, delete_again = append, update, delete
-    overwrite_again, promote_again = overwrite, promote
+    overwrite_again, promote_again, restore_source_again = overwrite, promote, restore_source
 
     # --- what happens to the predictions -------------------------------------------------------
 
@@ -172,6 +172,7 @@ class LakeRules(LakeStory):
         self._check()
 
     foreign_restore_again, take_back_again, take_back_too = foreign_restore, take_back, take_back
+    take_back_now = take_back_later = take_back_soon = take_back
     take_back_once_more = take_back_on = take_back_further = take_back
 
     # --- what happens to a run -----------------------------------------------------------------

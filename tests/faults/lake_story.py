@@ -39,7 +39,7 @@ APART = 10.0
 
 #: At its end so many runs of a story end too soon, at points that stories share out among them:
 #: drawn alone, some would come too seldom.
-LAST_ENDINGS = min(3, STEPS // 10)
+LAST_ENDINGS = min(3, STEPS // 9)
 
 
 @dataclass(frozen=True)
