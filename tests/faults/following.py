@@ -118,7 +118,8 @@ class Following(LakeRules):
     def _source_vacuumed(self) -> None:
         """What was not scored is scored, or refused in words."""
         try:
-            self._score()
+            if self._moved() or self.forgot:
+                self._score()
         except (SourceChanged, VersionUnreadable, CorruptFile):
             self._start_over()
         self._begins_here()
@@ -214,7 +215,7 @@ class Following(LakeRules):
             self._became(retried)
         self._check()
 
-    lose_source_history_again, retry_again = lose_source_history, retry
+    retry_again = retry
 
     def _retry(self) -> RunResult:
         return quarantine_retry(self.spark, self.life.settings, self.life.workload)

@@ -171,6 +171,7 @@ class LakeRules(LakeStory):
         self._taken_back()
         self._check()
 
+    lose_history_again = lose_history
     foreign_restore_again, take_back_again, take_back_too = foreign_restore, take_back, take_back
     take_back_now = take_back_later = take_back_soon = take_back
     take_back_once_more = take_back_on = take_back_further = take_back

@@ -283,7 +283,7 @@ def test_a_truncated_model_is_refused_before_any_row_is_scored(
         path.write_bytes(content[: len(content) // 2])
     files = _files(tmp_path / "lake")
     with mock.patch.object(staging, "stage", side_effect=AssertionError("a row was read")):
-        message = fails(project, "cannot be read: truncated or altered")
+        message = fails(project, "its files are not those that were registered")
     assert any(path.name in message for path in artefacts)
     assert _files(tmp_path / "lake") == files
     for path, content in kept.items():
