@@ -59,8 +59,8 @@ class LakeStory(RuleBasedStateMachine):
 
     `belief` is what the lake must say. `earlier` are the beliefs to which commits can be taken
     back; `known` maps versions of the predictions table that can still be read to what they say.
-    `partial`: a catch-up was cut in the middle; `forgot`: the predictions'
-    history was cleaned since the last run; `unsettled`: somebody restored them since.
+    `partial`: a catch-up was cut in the middle; `forgot`: the predictions' history was cleaned
+    since the last run; `unsettled`: somebody restored them since.
     """
 
     telling: Telling
@@ -164,8 +164,9 @@ class LakeStory(RuleBasedStateMachine):
         return plan_scoring(self.spark, self.life.settings, self.life.workload, request)
 
     def _happened(self, plan: ScoringPlan, result: RunResult, *, settles: bool) -> None:
-        """What the plan said is what the run's commit says. Only a run that `settles` what others
-        did to the history before has a number of its own.
+        """What the plan said is what the run's commit says.
+
+        A run that first `settles` what others did to the history has another number.
         """
         step = plan.step
         assert (result.status is Status.DONE) == (step is not None)
