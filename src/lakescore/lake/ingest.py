@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pyspark.sql import functions as F
 from pyspark.sql.utils import AnalysisException
 
-from lakescore.errors import SourceChanged, TableNotFound, UsageError
+from lakescore.errors import EmptyTable, SourceChanged, TableNotFound, UsageError
 from lakescore.lake.copies import Batch, Copy, IngestOutcome, ingest, with_origin
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def ingest_files(
     all_options = {**_STRICT[format], **(options or {})}
 
     def batch(copy: Copy) -> Batch:
-        listing = _list_files(spark, places, table.name)
+        listing = list_files(spark, places, table.name)
         fresh = _new_files(listing, copy)
         if not fresh:
             return Batch(listing.count(), 0, None)
@@ -74,8 +74,19 @@ def ingest_files(
     return ingest(spark, table, batch)
 
 
-def _list_files(spark: SparkSession, places: Sequence[str], where: str) -> DataFrame:
-    """The files as Spark lists them on any storage; contents stay unread."""
+def read_files(spark: SparkSession, path: str, format: Format) -> DataFrame:
+    """The rows at `path` as the first ingest of them would take them; nothing is copied.
+
+    Raises TableNotFound where there are no files, and EmptyTable where all are empty.
+    """
+    files = sorted(row["path"] for row in list_files(spark, [path], path).collect())
+    if not files:
+        raise EmptyTable("there is nothing in it", where=path)
+    return _load(spark.read.format(format).options(**_STRICT[format]), format, None, [path], files)
+
+
+def list_files(spark: SparkSession, places: Sequence[str], where: str) -> DataFrame:
+    """The files that are not empty, as Spark lists them on any storage; contents stay unread."""
     reader = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
     try:
         listing = reader.load(list(places))
@@ -130,7 +141,12 @@ def _load(
         reader = reader.schema(schema)
     elif format == "csv":
         reader = reader.option("inferSchema", "true")
-    return reader.load([_GLOB.sub(r"\\\1", file) for file in files])
+    return reader.load([literal_path(file) for file in files])
+
+
+def literal_path(path: str) -> str:
+    """`path` with what Spark would take for a glob escaped."""
+    return _GLOB.sub(r"\\\1", path)
 
 
 def _partitioned_below(places: Sequence[str], files: Sequence[str]) -> str | None:

@@ -14,6 +14,7 @@ from pyspark.sql.utils import AnalysisException
 from lakescore.config.base import quoted
 from lakescore.errors import SourceChanged, TableNotFound
 from lakescore.lake.copies import Batch, Copy, IngestOutcome, ingest, with_origin
+from lakescore.lake.ingest import list_files, literal_path
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -32,10 +33,11 @@ def ingest_table(spark: SparkSession, table: Table, source: str) -> IngestOutcom
     """
     rows = _source_table(spark, source)
     columns = _partition_columns(spark, source)
-    token = _partition_token(columns) if columns else F.lit(_files_token(rows))
+    state = "" if columns else _files_token(spark, rows, source)
+    token = _partition_token(columns) if columns else F.lit(state)
 
     def batch(copy: Copy) -> Batch:
-        tokens = _partitions(spark, rows, source, columns) if columns else [_files_token(rows)]
+        tokens = _partitions(spark, rows, source, columns) if columns else [state]
         fresh = sorted(set(tokens) - copy.files())
         if not columns and fresh and copy.files():
             raise SourceChanged(
@@ -64,8 +66,17 @@ def _source_table(spark: SparkSession, source: str) -> DataFrame:
         raise TableNotFound(
             f"there is no table {source} in the catalog",
             where=source,
-            hint="write the name as in SHOW TABLES; ingest files by their path",
+            hint=_where_to_look(spark),
         ) from error
+
+
+def _where_to_look(spark: SparkSession) -> str:
+    if spark.conf.get("spark.sql.catalogImplementation", "in-memory") == "in-memory":
+        return (
+            "this session knows no Hive metastore: set spark.sql.catalogImplementation: hive and "
+            "the metastore's address under spark.conf of conf/ENV.yml"
+        )
+    return "write the name as in SHOW TABLES; ingest files by their path"
 
 
 def _sql_name(source: str) -> str:
@@ -113,7 +124,23 @@ def _value(step: str) -> str | None:
     return None if value == _NULL_PARTITION else value
 
 
-def _files_token(rows: DataFrame) -> str:
-    """The state of a table without partitions: a hash over the names of its files."""
-    names = "\n".join(sorted(rows.inputFiles()))
-    return f"files={hashlib.sha256(names.encode()).hexdigest()}"
+def _files_token(spark: SparkSession, rows: DataFrame, source: str) -> str:
+    """The state of a table without partitions: a hash over its files.
+
+    Of a table in one of Hive's own formats (text) Spark names the folder alone, which stays the
+    same whatever lands in it: its files are listed, with size and time, for Hive reuses names.
+    """
+    names = rows.inputFiles()
+    location = _location(spark, source)
+    if location is not None and [unquote(name) for name in names] == [location]:
+        listing = list_files(spark, [literal_path(location)], source)
+        names = ["|".join(map(str, row)) for row in listing.drop("path").collect()]
+    text = "\n".join(sorted(names))
+    return f"files={hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _location(spark: SparkSession, source: str) -> str | None:
+    """From DESCRIBE TABLE EXTENDED: the folder of a table that has one."""
+    described = spark.sql(f"DESCRIBE TABLE EXTENDED {_sql_name(source)}")
+    found = described.where("col_name = 'Location'").first()
+    return found["data_type"] if found else None

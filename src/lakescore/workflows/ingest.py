@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 
     from lakescore.config.settings import Settings
     from lakescore.lake.copies import IngestOutcome
+    from lakescore.lake.ingest import Format
 
 HIVE = "hive:"
-_ENDINGS = {"csv": "csv", "json": "json", "jsonl": "json", "parquet": "parquet", "orc": "orc"}
+_ENDINGS: dict[str, Format] = {
+    "csv": "csv", "json": "json", "jsonl": "json", "parquet": "parquet", "orc": "orc",
+}  # fmt: skip
 
 
 def ingest(
@@ -53,20 +56,20 @@ def _copy(
     target = Lake(settings.lake).table(table)
     if source.startswith(HIVE):
         return ingest_table(spark, target, source.removeprefix(HIVE))
-    return ingest_files(spark, target, source, known_format(source, file_format))  # type: ignore[arg-type]
+    return ingest_files(spark, target, source, known_format(source, file_format))
 
 
-def known_format(source: str, declared: str | None) -> str:
+def known_format(source: str, declared: str | None) -> Format:
     """The declared format, or the one of the source's ending. Raises UsageError."""
-    from lakescore.lake.ingest import Format
+    from lakescore.lake import ingest as files
 
-    known = get_args(Format)
+    known: tuple[Format, ...] = get_args(files.Format)
     if declared is not None:
         if declared not in known:
             raise UsageError(
                 f"'{declared}' is not a file format", hint=f"known: {', '.join(known)}"
             )
-        return declared
+        return known[known.index(declared)]
     endings = [suffix.lstrip(".").lower() for suffix in Path(source).suffixes]
     for ending in reversed(endings):
         if ending in _ENDINGS:
@@ -74,5 +77,5 @@ def known_format(source: str, declared: str | None) -> str:
     raise UsageError(
         "the format of the files cannot be told from their name",
         where=source,
-        hint=f"add --format with one of {', '.join(known)}",
+        hint=f"`lakescore ingest` takes it by --format: one of {', '.join(known)}",
     )
