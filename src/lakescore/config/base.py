@@ -122,8 +122,9 @@ Day = Annotated[
     WithJsonSchema({"type": "string", "format": "date", "pattern": f"^{_DAY.pattern}$"}),
 ]
 
+IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
 #: A name that stands in SQL, in a path and in a matrix without quoting.
-Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+Identifier = Annotated[str, StringConstraints(pattern=IDENTIFIER)]
 
 #: A column of a user's table: any name, quoted wherever it is used.
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=255)]
@@ -136,7 +137,7 @@ SqlExpression = Annotated[str, StringConstraints(min_length=1)]
 
 #: Pattern -> what a name that fits it is like.
 PATTERN_WORDS = {
-    r"^[A-Za-z_][A-Za-z0-9_]{0,127}$": "must have only letters, digits and _, and no digit first",
+    IDENTIFIER: "must have only letters, digits and _, and no digit first",
     r"^[^`\s;][^`;]*$": "must be a table name like a.b, or a path",
 }
 

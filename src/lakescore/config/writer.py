@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import date
+from typing import Literal
 
 from lakescore.config.base import quoted
 from lakescore.config.yaml_tree import resolve
@@ -22,13 +23,14 @@ def render_workload(
     split_days: tuple[date, date, date] | None,
     candidates: Sequence[str],
     predictions_table: str,
+    label_is: Literal["column", "expression"] = "column",
 ) -> str:
     """The YAML of a workload that trains on all columns of a table, in under 15 lines.
 
     With `time_column` and `split_days` (last day of train, validation and test) the split is by
     time, else random.
     """
-    by_name = label.isidentifier()
+    by_name = label.isidentifier() or label_is == "expression"
     lines = [
         f"name: {scalar(name)}",
         f"source: {{table: {scalar(table)}, key: {_listed(key)}}}",

@@ -32,13 +32,23 @@ _BEFORE_SCORING = ("schedule", "weather", "departures")
 
 
 def prepare_conf(conf: Path | None) -> Path:
-    """The configuration to run with; ./conf is filled with the shipped one where it is absent."""
+    """The configuration to run with; ./conf gets what it lacks of the shipped one.
+
+    Beside workloads of one's own it gets the demo's workloads; a file that is there stays.
+    """
     from lakescore.config.loader import shipped_conf
 
     folder = conf or Path("conf")
     if not folder.exists():
         shutil.copytree(shipped_conf(), folder)
         log.info("wrote the configuration to %s", folder)
+        return folder
+    for shipped in sorted(shipped_conf().glob("workloads/*.yml")):
+        own = folder / "workloads" / shipped.name
+        if not own.exists():
+            own.parent.mkdir(exist_ok=True)
+            shutil.copyfile(shipped, own)
+            log.info("wrote %s", own)
     return folder
 
 
