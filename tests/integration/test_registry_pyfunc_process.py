@@ -15,7 +15,7 @@ import pytest
 
 from lakescore.errors import ModelBroken, TypeMismatch
 from lakescore.registry.mlmodel import read_description
-from lakescore.registry.pyfunc_process import PyfuncScorer
+from lakescore.registry.pyfunc_process import PyfuncScorer, names_told
 
 ROWS = pa.RecordBatch.from_pydict({"x": [1.0, None, 3.0], "n": [1, 2, 3]})
 #: How long a model may take to load on a busy machine.
@@ -137,6 +137,15 @@ def test_failure_shows_what_the_model_said_last(tmp_path):
     model = scorer(saved(tmp_path / "m", predicting=predicting))
     with pytest.raises(ModelBroken, match="the vocabulary is missing"):
         model.predict(ROWS)
+
+
+def test_a_model_is_asked_what_it_was_fitted_on_and_need_not_know(doubling, tmp_path):
+    assert names_told(doubling) is None
+    folder = saved(tmp_path / "m", loading="raise ValueError('the vocabulary is missing')")
+    with pytest.raises(ModelBroken, match="the vocabulary is missing"):
+        names_told(folder)
+    with pytest.raises(ModelBroken, match=r"took more than 0\.1 s to load"):
+        names_told(doubling, seconds=0.1)
 
 
 def test_model_that_never_loads_is_killed_at_the_deadline(tmp_path):

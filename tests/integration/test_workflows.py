@@ -34,6 +34,16 @@ def test_training_registers_promotes_and_reports(trained: Project) -> None:
     assert {one["nulls"] for one in features.values()} == {0}
 
 
+def test_a_model_of_another_workload_is_adopted_with_its_features(trained: Project, capsys) -> None:
+    absent = dict.fromkeys(("label", "features", "split", "candidates", "promotion", "gate"))
+    trained.write_workload(name="second", model="models:/churn@champion", **absent)
+    capsys.readouterr()
+    assert trained.run("adopt", "second", "--json") == 0
+    result = trained.result(capsys.readouterr().out)
+    assert result["details"]["inputs"] == {"age": "double", "spend": "double", "plan": "string"}
+    assert "`model: models:/second/1` scores by what was registered" in result["details"]["reason"]
+
+
 def test_training_again_on_the_same_pins_is_already_done(trained: Project, capsys) -> None:
     assert trained.run("train", "churn", "--json") == 0
     assert trained.result(capsys.readouterr().out)["status"] == "ALREADY_DONE"

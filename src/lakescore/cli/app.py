@@ -122,7 +122,9 @@ def demo(
 def init(
     name: Annotated[str, typer.Argument(help="Name of the new workload.")],
     source: Annotated[Path, typer.Option("--from", help="CSV, JSON, Parquet or ORC file.")],
-    label: Annotated[str, typer.Option(help="Column to predict.")],
+    label: Annotated[
+        str, typer.Option(help="Column to predict, or an expression: \"churned = 'yes'\".")
+    ],
     key: Annotated[list[str], typer.Option(help="Column that identifies a row; repeat for more.")],
     env: Env = DEFAULT_ENV,
     conf: Conf = None,
@@ -133,8 +135,10 @@ def init(
     """Ingest a file and write a workload for it."""
     from lakescore.cli.output import print_result
     from lakescore.workflows.init import init as workflow
+    from lakescore.workflows.init import workload_file
 
     target = conf or Path("conf")
+    workload_file(target, name, source, key, label)  # before Spark starts
     project = open_project(env, conf if conf and conf.is_dir() else None, overrides, log_format)
     result = workflow(
         project.spark("init"),
@@ -388,6 +392,10 @@ def adopt(
     compare: Annotated[
         bool, typer.Option("--compare", help="Only report its scores against the model's.")
     ] = False,
+    inputs: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="What a model without signature takes, in its order."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Register a model that exists without retraining it, after showing parity on real rows.
@@ -403,9 +411,12 @@ def adopt(
     if table is None:
         if source_version is not None or compare:
             raise UsageError("--source-version and --compare are about a table", where="--table")
+        stated = None if inputs is None else [column.strip() for column in inputs.split(",")]
         spark = project.spark(f"adopt {name}")
-        print_result(adopt_model(spark, project.settings, workload), as_json=as_json)
+        print_result(adopt_model(spark, project.settings, workload, inputs=stated), as_json=as_json)
         return
+    if inputs is not None:
+        raise UsageError("--inputs is about a model, --table about its rows", where="--inputs")
     if source_version is None:
         raise UsageError(
             "say which version of the source the table's rows were made from",
@@ -497,11 +508,12 @@ def preview(
 ) -> None:
     """Encoded rows beside their source columns, as a model sees them."""
     from lakescore.cli.output import print_rows
+    from lakescore.workflows.preview import as_line
     from lakescore.workflows.preview import preview as workflow
 
     workload = project.workload(name)
-    spark = project.spark("preview")
-    print_rows(workflow(spark, project.settings, workload, rows=rows), as_json=as_json)
+    found = workflow(project.spark("preview"), project.settings, workload, rows=rows)
+    print_rows(found if as_json else [as_line(row) for row in found], as_json=as_json)
 
 
 @app.command()

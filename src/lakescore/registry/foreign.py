@@ -72,15 +72,18 @@ class OpenedModel:
 
         Raises ColumnMissing, TypeMismatch, and UsageError when the model does not tell its inputs.
         """
+        if self.inputs is not None or self.runner is not Runner.SPARK:
+            check_inputs(self.signed_inputs(), columns, where=self.spec)
+
+    def signed_inputs(self) -> Mapping[str, str]:
+        """`inputs`, without which only Spark can score. Raises UsageError when there are none."""
         if self.inputs is None:
-            if self.runner is Runner.SPARK:
-                return
             raise UsageError(
                 "the model does not tell its inputs: it has no signature",
                 where=self.spec,
-                hint="`lakescore adopt` registers it with one",
+                hint="`lakescore adopt` registers it with one; score what was registered",
             )
-        check_inputs(self.inputs, columns, where=self.spec)
+        return self.inputs
 
 
 def open_model(

@@ -19,6 +19,8 @@ _FITS = {
     "binary": {"binary"},
     "timestamp": {"timestamp", "timestamp_ntz", "date"},
 }
+#: What models commonly take.
+COMMON = frozenset({*_FITS["double"], "string"})
 
 
 def check_inputs(inputs: Mapping[str, str], columns: Mapping[str, str], *, where: str) -> None:

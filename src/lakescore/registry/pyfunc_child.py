@@ -1,14 +1,17 @@
 """Runs one MLflow pyfunc model in a process of its own.
 
-    python -m lakescore.registry.pyfunc_child FOLDER
+    python -m lakescore.registry.pyfunc_child FOLDER [--names]
 
 Rows come as an Arrow stream on standard input; the answers go, one batch for one batch, as an
 Arrow stream with the column `prediction` (double) to standard output, after one byte that says
 that the model is loaded. The process ends when its input does, or when its parent is gone.
+With --names it only says, as JSON, which columns the model was fitted on: null where it does not
+tell.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 PREDICTION = "prediction"
 LOADED = b"+"
+NAMES = "--names"
 _POLL_SECONDS = 1.0
 
 
@@ -36,6 +40,23 @@ def main(folder: str) -> None:
         _serve(_load(folder), rows, answers)
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
+
+
+def tell_names(folder: str) -> None:
+    """Load the model and write the names that scikit-learn's estimators keep, in their order."""
+    _, answers = _take_over_streams()
+    _end_with_parent(os.getppid(), Path(folder).parent)
+    answers.write(json.dumps(_fitted_names(_load(folder))).encode())
+    answers.flush()
+
+
+def _fitted_names(model: Any) -> list[str] | None:
+    try:
+        fitted = model.get_raw_model()
+    except (AttributeError, NotImplementedError):
+        return None
+    names = getattr(fitted, "feature_names_in_", None)
+    return None if names is None else [str(name) for name in names]
 
 
 def _take_over_streams() -> tuple[IO[bytes], IO[bytes]]:
@@ -107,4 +128,5 @@ def _frame(batch: pa.RecordBatch) -> Any:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    run = tell_names if NAMES in sys.argv[2:] else main
+    run(sys.argv[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ import threading
 import weakref
 import zipfile
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ import pyarrow as pa
 from lakescore.arrow_types import cast_columns
 from lakescore.errors import LakescoreError, ModelBroken
 from lakescore.hashing import folder_hashes, json_sha256
-from lakescore.registry.pyfunc_child import LOADED
+from lakescore.registry.pyfunc_child import LOADED, NAMES
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 START_SECONDS, BATCH_SECONDS = 300.0, 600.0
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_COMMAND = (sys.executable, "-m", "lakescore.registry.pyfunc_child")
 _SHOWN_LINES, _SHOWN_CHARACTERS = 12, 2000
 
 
@@ -83,12 +85,46 @@ class PyfuncScorer:
         return {**self.__dict__, "_child": None}
 
 
+def names_told(folder: Path, *, seconds: float = START_SECONDS) -> tuple[str, ...] | None:
+    """The columns that a pyfunc model was fitted on, in its order; None where it does not tell.
+
+    Loads it, which runs its code, in a process like the one that scores. Raises ModelBroken.
+    """
+    with tempfile.TemporaryDirectory(prefix="lakescore-model-") as workplace:
+        model = Path(workplace) / "model"
+        shutil.copytree(folder, model)
+        try:
+            answer = subprocess.run(
+                [*_COMMAND, str(model), NAMES],
+                capture_output=True,
+                cwd=workplace,
+                env=_environment(),
+                timeout=seconds,
+                check=True,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise _broken(f"took more than {seconds:g} s to load", ()) from error
+        except subprocess.CalledProcessError as error:
+            said = error.stderr.decode(errors="replace").splitlines()
+            raise _broken("failed to load", said) from error
+    names = json.loads(answer.stdout)
+    return None if names is None else tuple(names)
+
+
+def _broken(end: str, said: Iterable[str]) -> ModelBroken:
+    last = "\n".join(list(said)[-_SHOWN_LINES:])[-_SHOWN_CHARACTERS:]
+    return ModelBroken(
+        f"the model's process {end}; it said last: {last.strip() or '(nothing)'}",
+        hint="try it alone: mlflow.pyfunc.load_model(…).predict(…) in the same environment",
+    )
+
+
 class _Child:
     def __init__(self, archive: bytes, schema: pa.Schema, seconds: float) -> None:
         workplace = Path(tempfile.mkdtemp(prefix="lakescore-model-"))
         _unpack(archive, workplace / "model")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "lakescore.registry.pyfunc_child", str(workplace / "model")],
+            [*_COMMAND, str(workplace / "model")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -146,11 +182,7 @@ class _Child:
         self._listener.join(2)
         self.close()
         end = f"took more than {overran:g} s {doing}" if overran else f"failed {doing}"
-        last = "\n".join(list(self._said)[-_SHOWN_LINES:])[-_SHOWN_CHARACTERS:]
-        return ModelBroken(
-            f"the model's process {end}; it said last: {last.strip() or '(nothing)'}",
-            hint="try it alone: mlflow.pyfunc.load_model(…).predict(…) in the same environment",
-        )
+        return _broken(end, self._said)
 
 
 def _environment() -> dict[str, str]:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from lakescore.errors import ParityFailed, UsageError
+from lakescore.registry.foreign import Runner
 from lakescore.workflows.run_result import RunResult, Status, recorded_run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
     from lakescore.config.settings import Settings
     from lakescore.config.workload import Workload
+    from lakescore.registry.foreign import OpenedModel
     from lakescore.workflows.scoring_model import ScoringModel
 
 #: Real rows on which the engine's own predictions and ours are compared, and how far apart they
@@ -24,10 +27,18 @@ if TYPE_CHECKING:
 _ROWS, _TOLERANCE = 2_000, 1e-9
 
 
-def adopt(spark: SparkSession, settings: Settings, workload: Workload) -> RunResult:
+def adopt(
+    spark: SparkSession,
+    settings: Settings,
+    workload: Workload,
+    *,
+    inputs: Sequence[str] | None = None,
+) -> RunResult:
     """Register the workload's `model` under the workload's name, with a complete signature.
 
-    Its own files are copied bit for bit. Raises ParityFailed, before anything is registered, when
+    Its own files are copied bit for bit. `inputs` are the columns of the source that it takes, in
+    its order, for a model that does not tell them. Raises UsageError when they are needed and
+    when they contradict the model, and ParityFailed, before anything is registered, when
     lakescore would not score real rows of the source as the model's own engine does.
     """
     from lakescore.registry.adopt import adopt as register
@@ -43,10 +54,10 @@ def adopt(spark: SparkSession, settings: Settings, workload: Workload) -> RunRes
             folder = Path(temporary) / "model"
             folder.mkdir()
             rows = _real_rows(spark, settings, workload)
-            inputs = _inputs(model, dict(rows.dtypes), workload)
-            write_adopted(model.opened, folder, inputs=inputs)
+            taken = _inputs(model, dict(rows.dtypes), workload, inputs)
+            write_adopted(model.opened, folder, inputs=taken)
             with run.phase("parity"):
-                gap, compared = _parity(rows, model, folder, inputs)
+                gap, compared = _parity(rows, model, folder, taken)
             if gap > _TOLERANCE:
                 raise ParityFailed(
                     f"on {compared} real rows its scores differ by up to {gap:.3g}",
@@ -61,6 +72,7 @@ def adopt(spark: SparkSession, settings: Settings, workload: Workload) -> RunRes
         if not compared:
             shown = "nothing to compare, for its own engine scores it"
         run.details["reason"] = f"{shown}; `model: {version.uri}` scores by what was registered"
+        run.details["inputs"] = taken
         return run.finish(Status.DONE, next_command=f"lakescore score {workload.name}")
 
 
@@ -78,17 +90,70 @@ def _real_rows(spark: SparkSession, settings: Settings, workload: Workload) -> D
 
 
 def _inputs(
-    model: ScoringModel, columns: Mapping[str, str], workload: Workload
-) -> Mapping[str, str]:
-    """The model's inputs with types; what it leaves open is taken from the source."""
+    model: ScoringModel,
+    columns: Mapping[str, str],
+    workload: Workload,
+    stated: Sequence[str] | None,
+) -> dict[str, str]:
+    """The model's inputs with types; types that it leaves open are those of the source.
+
+    What no signature tells is asked of the model itself, or has to be stated: a guess at columns
+    or their order would score wrongly, and parity could not show it.
+    """
+    from lakescore.registry.inputs import ANY, check_inputs
+    from lakescore.registry.pyfunc_process import names_told
+
+    if model.package is not None:
+        return dict(model.package.signature)
+    opened = model.opened
+    if stated is None and opened.inputs is None and opened.runner is Runner.PYFUNC:
+        stated = names_told(Path(opened.path))
+    if stated is None and opened.inputs is None:
+        likely = ",".join(_likely(columns, workload))
+        raise UsageError(
+            "the model does not tell its inputs",
+            where=opened.spec,
+            hint=f"name them in its order: lakescore adopt {workload.name} --inputs {likely}",
+        )
+    taken = _agreed(opened, stated)
+    check_inputs(taken, columns, where=opened.spec)
+    return {name: _plain(columns[name]) if kind == ANY else kind for name, kind in taken.items()}
+
+
+def _agreed(model: OpenedModel, stated: Sequence[str] | None) -> Mapping[str, str]:
+    """What is stated names the inputs of a model without names, and else must be what it says."""
     from lakescore.registry.inputs import ANY
 
-    declared = model.opened.inputs
+    declared = model.inputs
     if declared is None:
-        left_out = {*workload.source.key, workload.source.known_at}
-        return {name: kind for name, kind in columns.items() if name not in left_out}
-    model.opened.check_inputs(columns)
-    return {name: columns[name] if kind == ANY else kind for name, kind in declared.items()}
+        return dict.fromkeys(stated or (), ANY)
+    if stated is None:
+        return declared
+    by_position = model.runner is Runner.LIGHTGBM and len(stated) == len(declared)
+    if not by_position and list(stated) != list(declared):
+        raise UsageError(
+            f"the model takes {', '.join(declared)}: --inputs cannot change that",
+            where=model.spec,
+            hint="leave --inputs out; where the source names them otherwise, use a view",
+        )
+    return dict(zip(stated, declared.values(), strict=True))
+
+
+def _likely(columns: Mapping[str, str], workload: Workload) -> list[str]:
+    """Columns of the source that a model could take: not its key, no time, no nested ones."""
+    from lakescore.registry.inputs import COMMON
+
+    left_out = {*workload.source.key, workload.source.known_at}
+    return [
+        name
+        for name, kind in columns.items()
+        if name not in left_out and kind.partition("(")[0] in COMMON
+    ]
+
+
+def _plain(kind: str) -> str:
+    """A decimal reaches a model as a double: it is what signatures have."""
+    return "double" if kind.startswith("decimal") else kind
 
 
 def _parity(
@@ -96,13 +161,13 @@ def _parity(
 ) -> tuple[float, int]:
     """max |lakescore - the model's engine| over real rows, and how many rows that was."""
     from lakescore.registry.adopt import engine_predictions, largest_difference
-    from lakescore.registry.foreign import Runner
     from lakescore.workflows.predict import batch_scorer
 
     if model.opened.runner in (Runner.SPARK, Runner.PACKAGE):
         return 0.0, 0  # both are scored by the very engine that would be the reference
     batch = _batch(rows, inputs)
-    ours = batch_scorer(model).predict(batch)
+    named = replace(model, opened=replace(model.opened, inputs=inputs))
+    ours = batch_scorer(named).predict(batch)
     return largest_difference(ours, engine_predictions(folder, batch)), batch.num_rows
 
 

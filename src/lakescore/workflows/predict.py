@@ -73,13 +73,16 @@ def predict(
 
 
 def batch_scorer(model: ScoringModel) -> BatchScorer:
-    """What scores Arrow batches with this model. Loads it, but a pyfunc only at its first use."""
+    """What scores Arrow batches with this model. Loads it, but a pyfunc only at its first use.
+
+    Raises UsageError for a foreign model that does not tell its inputs.
+    """
     from lakescore.registry.foreign_lightgbm import ForeignLightGBM
     from lakescore.registry.pyfunc_process import PyfuncScorer
 
     if model.package is not None:
         return model.package
-    inputs = model.opened.inputs or {}
+    inputs = model.opened.signed_inputs()
     if model.opened.runner is Runner.LIGHTGBM:
         return ForeignLightGBM.open(Path(model.opened.path), inputs)
     return PyfuncScorer(Path(model.opened.path), inputs)
