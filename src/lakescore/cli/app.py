@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,6 +35,11 @@ from lakescore.cli.quarantine import quarantine
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pyspark.sql import SparkSession
+
+    from lakescore.config.workload import Workload
+    from lakescore.workflows.run_result import RunResult
+
 app = typer.Typer(
     name="lakescore",
     help="Batch machine learning on a data lake: pin, train, promote, score exactly once.",
@@ -52,36 +58,38 @@ _CommandLineError: Any = next(
 
 def run(argv: Sequence[str]) -> int:
     """Run one command; every failure becomes a message and an exit code."""
+    from lakescore.cli.failures import Failure, report, report_failure
+    from lakescore.cli.logs import start_logging, writes_json
     from lakescore.errors import LakescoreError
 
+    # Options that do not parse are said in the format that was asked for, too.
+    start_logging(LogFormat.JSON if _asks_for_json(argv) else LogFormat.TEXT)
     try:
         code = app(list(argv), standalone_mode=False, prog_name="lakescore")
     except typer.Abort:
         return 130
     except _CommandLineError as error:
-        error.show()
+        if writes_json():
+            report_failure(Failure("UsageError", error.format_message(), exit_code=2))
+        else:
+            error.show()
         return 2
     except KeyboardInterrupt:
-        typer.echo("interrupted; it is safe to run the same command again", err=True)
-        return 130
-    except LakescoreError as error:
-        from lakescore.cli.output import print_error
-
-        print_error(error)
-        return error.exit_code
-    except Exception as error:
-        if os.environ.get("LAKESCORE_DEBUG"):
-            raise
-        from lakescore.cli.output import print_error, print_unexpected
-        from lakescore.session import lost_session
-
-        lost = lost_session()
-        if lost is None:
-            print_unexpected(error)
+        what = "interrupted; it is safe to run the same command again"
+        if writes_json():
+            report_failure(Failure("KeyboardInterrupt", what, exit_code=130))
         else:
-            print_error(lost)
-        return 1
+            typer.echo(what, err=True)
+        return 130
+    except Exception as error:
+        if os.environ.get("LAKESCORE_DEBUG") and not isinstance(error, LakescoreError):
+            raise
+        return report(error)
     return code if isinstance(code, int) else 0
+
+
+def _asks_for_json(argv: Sequence[str]) -> bool:
+    return "--log-format=json" in argv or ("--log-format", "json") in pairwise(argv)
 
 
 @app.callback(invoke_without_command=True)
@@ -247,7 +255,8 @@ def ingest(
 @with_project
 def train(
     project: Project,
-    name: Name,
+    name: NameOrSelect = None,
+    select: Select = None,
     sample: Annotated[
         float | None,
         typer.Option(min=0.001, max=1, help="Share of rows for a quick try; never promoted."),
@@ -261,25 +270,32 @@ def train(
     as_json: AsJson = False,
 ) -> int:
     """Train the candidates, register the best as challenger, and promote it if it passes."""
-    from lakescore.cli.output import print_result
+    from lakescore.cli.fleet import run_each
     from lakescore.workflows.train import train as workflow
+    from lakescore.workflows.validate import check_parameters
 
-    workload = project.workload(name)
-    result = workflow(
-        project.spark(f"train {name}"),
-        project.settings,
-        workload,
-        sample=sample,
-        promote=not no_promote and workload.promotion == "auto",
+    def work(spark: SparkSession, workload: Workload) -> RunResult:
+        promote = not no_promote and workload.promotion == "auto"
+        return workflow(spark, project.settings, workload, sample=sample, promote=promote)
+
+    return run_each(
+        project,
+        name,
+        select,
+        work,
+        check=check_parameters,
+        command="train",
+        as_json=as_json,
+        require_promotion=require_promotion,
     )
-    return print_result(result, as_json=as_json, require_promotion=require_promotion)
 
 
 @app.command()
 @with_project
 def promote(
     project: Project,
-    name: Name,
+    name: NameOrSelect = None,
+    select: Select = None,
     version: Annotated[
         str | None, typer.Option(help="Model version; the challenger when absent.")
     ] = None,
@@ -289,13 +305,27 @@ def promote(
     as_json: AsJson = False,
 ) -> int:
     """Run the gate on a registered model and, if it passes, move the champion alias."""
-    from lakescore.cli.output import print_result
+    from lakescore.cli.fleet import run_each
+    from lakescore.errors import UsageError
     from lakescore.workflows.promote import promote as workflow
+    from lakescore.workflows.validate import check_parameters
 
-    workload = project.workload(name)
-    spark = project.spark(f"promote {name}")
-    result = workflow(spark, project.settings, workload, version=version)
-    return print_result(result, as_json=as_json, require_promotion=require_promotion)
+    if select is not None and version is not None:
+        raise UsageError("a version is that of one workload: name it", where="--version")
+
+    def work(spark: SparkSession, workload: Workload) -> RunResult:
+        return workflow(spark, project.settings, workload, version=version)
+
+    return run_each(
+        project,
+        name,
+        select,
+        work,
+        check=check_parameters,
+        command="promote",
+        as_json=as_json,
+        require_promotion=require_promotion,
+    )
 
 
 @app.command()
@@ -319,14 +349,20 @@ def score(
     as_json: AsJson = False,
 ) -> int:
     """Score what has landed and is not yet scored, each row exactly once."""
-    from lakescore.cli.fleet import score_each
-    from lakescore.errors import UsageError
+    from lakescore.cli.fleet import run_each
+    from lakescore.workflows.score import score as workflow
+    from lakescore.workflows.scoring_model import require_model
     from lakescore.workflows.steps import requested
 
-    if name is None and select is None:
-        raise UsageError("name a workload, or several with --select", hint="lakescore status")
-    request = requested(as_of, full=full)
-    return score_each(project, project.workloads(name, select), request, as_json=as_json)
+    day = requested(as_of).as_of
+
+    def check(workload: Workload) -> None:
+        require_model(project.settings, workload)
+
+    def work(spark: SparkSession, workload: Workload) -> RunResult:
+        return workflow(spark, project.settings, workload, as_of=day, full=full)
+
+    return run_each(project, name, select, work, check=check, command="score", as_json=as_json)
 
 
 @app.command()
@@ -461,13 +497,20 @@ def maintain(
 @with_project
 def status(
     project: Project, name: OptionalName = None, select: Select = None, as_json: AsJson = False
-) -> None:
+) -> int:
     """One line a workload: last run, rows, model version, age of the source."""
+    from lakescore.cli.failures import report
     from lakescore.cli.output import print_status
     from lakescore.workflows.status import status as workflow
+    from lakescore.workflows.status import unreadable
 
-    workloads = project.workloads(name, select)
-    print_status(workflow(project.spark("status"), project.settings, workloads), as_json=as_json)
+    found = project.selected(name, select)
+    codes = [report(problem, workload=broken) for broken, problem in found.broken.items()]
+    lines = [unreadable(broken, problem) for broken, problem in found.broken.items()]
+    if found.workloads:
+        lines += workflow(project.spark("status"), project.settings, found.workloads)
+    print_status(sorted(lines, key=lambda line: line.workload), as_json=as_json)
+    return max(codes, default=0)
 
 
 @app.command()

@@ -29,6 +29,12 @@ class TextFormatter(logging.Formatter):
         return f"{prefix}{record.getMessage()}"
 
 
+def writes_json() -> bool:
+    """Whether `start_logging` chose JSON lines."""
+    handlers = logging.getLogger("lakescore").handlers
+    return any(isinstance(handler.formatter, JsonFormatter) for handler in handlers)
+
+
 def start_logging(log_format: str) -> None:
     """Send what lakescore logs to stderr. Called again, it only changes the format."""
     logger = logging.getLogger("lakescore")

@@ -16,6 +16,7 @@ import typer
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from lakescore.config.loader import Selected
     from lakescore.config.settings import Settings
     from lakescore.config.workload import Workload
 
@@ -83,14 +84,23 @@ class Project:
         return load_workload(self.conf, name, self.workload_overrides)
 
     def workloads(self, name: str | None, select: str | None) -> list[Workload]:
+        """The one named, or the selected ones. Raises for a file that cannot be read."""
         from lakescore.config.loader import load_workloads
+
+        if name is not None:
+            return list(self.selected(name, select).workloads)
+        return load_workloads(self.conf, select, self.workload_overrides)
+
+    def selected(self, name: str | None, select: str | None) -> Selected:
+        """The same, with the files that cannot be read beside those that can; raises for `name`."""
+        from lakescore.config.loader import Selected, select_workloads
         from lakescore.errors import UsageError
 
-        if name is not None and select is not None:
+        if name is None:
+            return select_workloads(self.conf, select, self.workload_overrides)
+        if select is not None:
             raise UsageError("name one workload or give --select, not both")
-        if name is not None:
-            return [self.workload(name)]
-        return load_workloads(self.conf, select, self.workload_overrides)
+        return Selected((self.workload(name),))
 
     def spark(self, app_name: str) -> SparkSession:
         from lakescore.session import spark_session
@@ -105,8 +115,8 @@ def open_project(
     log_format: Log = LogFormat.TEXT,
 ) -> Project:
     """Read the environment and set up logging. Starts nothing."""
+    from lakescore.cli.failures import hide_secrets
     from lakescore.cli.logs import start_logging
-    from lakescore.cli.output import hide_secrets
     from lakescore.config.loader import find_conf, load_settings, split_overrides
 
     start_logging(log_format.value)

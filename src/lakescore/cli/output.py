@@ -1,9 +1,9 @@
-"""What commands print: results to stdout, everything else to stderr."""
+"""What commands print on stdout: their results, for people or as JSON."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -12,7 +12,6 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from lakescore.config.settings import Settings
-    from lakescore.errors import LakescoreError
     from lakescore.workflows.doctor import Check
     from lakescore.workflows.maintain import MaintenancePlan
     from lakescore.workflows.plan import ScoringPlan
@@ -30,36 +29,9 @@ _STYLES = {
 }
 
 
-#: Takes the secrets of the environment out of a message; set once the environment is read.
-_redact: Callable[[str], str] = str
-
-
-def hide_secrets(redact: Callable[[str], str]) -> None:
-    """From now on messages leave through `redact`."""
-    global _redact  # noqa: PLW0603 - one process is one command
-    _redact = redact
-
-
 def out() -> Console:
     """Stdout, as wide as it is; long values wrap and are never cut."""
     return Console(soft_wrap=True, highlight=False)
-
-
-def print_error(error: LakescoreError) -> None:
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(Text("error: ", "bold red"), Text(_redact(str(error))), sep="")
-
-
-def print_unexpected(error: Exception) -> None:
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    first = str(error).strip().splitlines()[:1] or [""]
-    message = _redact(f"unexpected {type(error).__name__}: {first[0]}")
-    console.print(Text("error: ", "bold red"), Text(message), sep="")
-    console.print(
-        "  -> this is a defect of lakescore: run again with LAKESCORE_DEBUG=1 for the details. "
-        "Rerunning is safe.",
-        style="dim",
-    )
 
 
 def print_json(value: object) -> None:
@@ -67,11 +39,16 @@ def print_json(value: object) -> None:
 
 
 def print_result(result: RunResult, *, as_json: bool, require_promotion: bool = False) -> int:
-    """Print a run's result; the exit code is 1 only for a promotion required and not given."""
+    """Print a run's result, and return its exit code."""
     if as_json:
         print_json(result.model_dump(mode="json"))
     else:
         _print_summary(result)
+    return exit_code(result, require_promotion=require_promotion)
+
+
+def exit_code(result: RunResult, *, require_promotion: bool = False) -> int:
+    """1 only for a promotion that is required and was not given."""
     return 1 if require_promotion and result.status.value == "NOT_PROMOTED" else 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
@@ -12,11 +13,11 @@ from pydantic import ValidationError
 
 from lakescore.config import overlay
 from lakescore.config.base import ConfigModel, attach_secrets
-from lakescore.config.problems import combined, problems_of
+from lakescore.config.problems import combined, problems_in, problems_of
 from lakescore.config.settings import Settings
 from lakescore.config.workload import Workload
 from lakescore.config.yaml_tree import Node, Origin, TreeReader
-from lakescore.errors import ConfigError, ConfigErrors, did_you_mean
+from lakescore.errors import ConfigError, did_you_mean
 
 Model = TypeVar("Model", bound=ConfigModel)
 
@@ -27,6 +28,17 @@ _SHOWN = (
 )
 _SUFFIX = ".yml"
 _PACKAGE = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The workloads of a selection, and what is wrong with the files that cannot be read.
+
+    A file that cannot be read tells no tags: it belongs to every selection by tag.
+    """
+
+    workloads: tuple[Workload, ...]
+    broken: Mapping[str, ConfigError] = field(default_factory=dict)
 
 
 def find_conf(explicit: Path | None = None) -> Path:
@@ -116,9 +128,28 @@ def load_workloads(
     *,
     environ: Mapping[str, str] = os.environ,
 ) -> list[Workload]:
+    """The selected workloads, by name. Errors of all files are listed at once.
+
+    `select` is as in `select_workloads`.
+    """
+    selected = select_workloads(conf_dir, select, overrides, environ=environ)
+    problems = [one for error in selected.broken.values() for one in problems_in(error)]
+    if problems:
+        raise combined(problems)
+    return list(selected.workloads)
+
+
+def select_workloads(
+    conf_dir: Path,
+    select: str | None = None,
+    overrides: Mapping[str, str] | None = None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+) -> Selected:
     """The selected workloads, by name: all, ``tag:nightly``, a name, or a glob like ``flight*``.
 
-    Several selections are separated by commas. Errors of all files are listed at once.
+    Several selections are separated by commas. Raises ConfigError for a name or tag that no
+    workload has.
     """
     names = workload_names(conf_dir)
     wanted = [part.strip() for part in select.split(",") if part.strip()] if select else ["*"]
@@ -128,24 +159,22 @@ def load_workloads(
         if glob != "*" and not any(fnmatchcase(name, glob) for name in names):
             raise _unknown_workload(conf_dir, glob)
     loaded: dict[str, Workload] = {}
-    problems: list[ConfigError] = []
+    broken: dict[str, ConfigError] = {}
     for name in names:
         if not tags and not any(fnmatchcase(name, glob) for glob in globs):
             continue
         try:
             loaded[name] = load_workload(conf_dir, name, overrides, environ=environ)
-        except ConfigErrors as error:
-            problems += error.problems
         except ConfigError as error:
-            problems.append(error)
-    if problems:
-        raise combined(problems)
-    _check_tags(tags, loaded.values())
-    return [
+            broken[name] = error
+    if not broken:
+        _check_tags(tags, loaded.values())
+    found = (
         workload
         for name, workload in loaded.items()
         if set(tags) & set(workload.tags) or any(fnmatchcase(name, glob) for glob in globs)
-    ]
+    )
+    return Selected(tuple(found), broken)
 
 
 def workload_names(conf_dir: Path) -> list[str]:

@@ -50,6 +50,11 @@ def combined(problems: Sequence[ConfigError]) -> ConfigError:
     return problems[0] if len(problems) == 1 else ConfigErrors(problems)
 
 
+def problems_in(error: ConfigError) -> tuple[ConfigError, ...]:
+    """The inverse of `combined`."""
+    return error.problems if isinstance(error, ConfigErrors) else (error,)
+
+
 def problems_of(error: ValidationError, model: type[BaseModel], tree: Node) -> list[ConfigError]:
     """Every failure, placed in the tree it came from, in the order of the file."""
     found: list[tuple[Origin, ConfigError]] = []

@@ -44,7 +44,7 @@ def check_contexts(
         time = [] if context.known_at is None else [context.known_at]
         needed = [*context.on.values(), *time, *context.latest.values(), *read]
         check_columns(frames[name], needed, where=where)
-        _check_key_types(rows, context, frames[name], where)
+        check_key_types(rows, context.on, frames[name], "context", where)
         _check_outputs_are_new(rows, context, where)
         output_types(context, frames[name], where)
         if context.known_at is not None:
@@ -58,14 +58,17 @@ def check_contexts(
         check_is_time(found, f"'{prediction_time}'", where)
 
 
-def _check_key_types(rows: DataFrame, context: Context, frame: DataFrame, where: str) -> None:
-    for ours, theirs in context.on.items():
+def check_key_types(
+    rows: DataFrame, on: Mapping[str, str], frame: DataFrame, whose: str, where: str
+) -> None:
+    """Raise TypeMismatch unless both sides of `on` have one type; `whose` names `frame`."""
+    for ours, theirs in on.items():
         left, right = data_type(rows, ours), data_type(frame, theirs)
         integers = left.typeName() in INTEGERS and right.typeName() in INTEGERS
         if left != right and not integers:
             raise TypeMismatch(
                 f"the source's '{ours}' is {left.simpleString()}, "
-                f"the context's '{theirs}' is {right.simpleString()}",
+                f"the {whose}'s '{theirs}' is {right.simpleString()}",
                 where=where,
                 hint="give both one type where the tables are made; nothing is cast silently",
             )

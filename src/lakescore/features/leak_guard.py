@@ -38,26 +38,50 @@ def refuse_leaks(
     """Raise LeakRefused, naming the place and the column, when a declaration lets the future in.
 
     Late are the source's columns of which its label is made, those in `columns_known_at`, and
-    the columns that say when those become known. No feature, prediction time, join key or
-    `scored_where` (`predictions.where`) may read them. A table whose rows become known over
-    time may not be a static lookup, and a context over the label's or the source's own table
-    must take late columns by the time at which they became known.
+    the columns that say when those become known. No feature, prediction time or join key may
+    read them. A table whose rows become known over time may not be a static lookup, and a context
+    over the label's or the source's own table must take late columns by the time at which they
+    became known. `scored_where` is `predictions.where`: see `refuse_late_scope`.
     """
     late = late_columns(source, label)
-    for where, sql in _expressions(source, features, scored_where):
-        for used in sorted(check_expression(sql, where=where, params=("as_of",))):
-            if used.lower() in late:
-                raise LeakRefused(
-                    f"`{sql}` reads '{used}': {late[used.lower()]}",
-                    where=where,
-                    hint="use what is known by the prediction time; an earlier value of it can "
-                    "come from a context with `known_at`",
-                )
+    for where, sql in _expressions(source, features):
+        _refuse_late_reads(
+            where,
+            sql,
+            late,
+            hint="use what is known by the prediction time; an earlier value of it can come from a "
+            "context with `known_at`",
+        )
+    if scored_where is not None:
+        refuse_late_scope(source, scored_where)
     for name, context in contexts.items():
         _refuse_late_keys(name, context, late)
         _refuse_known_at_expression(name, context)
         _refuse_static(name, context, _tables_over_time(source, contexts, label))
         _refuse_early_reads(name, context, _known_at_of(source, label))
+
+
+def refuse_late_scope(source: Source, scored_where: str) -> None:
+    """Raise LeakRefused where `predictions.where` reads a column of `source.columns_known_at`.
+
+    Nobody knows it when the prediction is made, so a replay would score other rows than the runs
+    of the day did. The label's own columns are allowed: ``outcome IS NULL`` is how the rows that
+    are still open are asked for, and no model sees it.
+    """
+    _refuse_late_reads(
+        "predictions.where",
+        scored_where,
+        late_columns(source, None),
+        hint="choose the rows by what is known by the prediction time",
+    )
+
+
+def _refuse_late_reads(where: str, sql: str, late: Mapping[str, str], *, hint: str) -> None:
+    for used in sorted(check_expression(sql, where=where, params=("as_of",))):
+        if used.lower() in late:
+            raise LeakRefused(
+                f"`{sql}` reads '{used}': {late[used.lower()]}", where=where, hint=hint
+            )
 
 
 def late_columns(source: Source, label: Label | None) -> dict[str, str]:
@@ -112,15 +136,11 @@ def _check_times(rows: DataFrame, known_at: str, prediction_time: str) -> None:
     check_is_time(found, f"'{prediction_time}'", where)
 
 
-def _expressions(
-    source: Source, features: Sequence[Feature], scored_where: str | None
-) -> Iterator[tuple[str, str]]:
+def _expressions(source: Source, features: Sequence[Feature]) -> Iterator[tuple[str, str]]:
     for feature in features:
         yield f"feature '{feature.name}'", feature.expression
     if source.prediction_time is not None:
         yield "source.prediction_time", source.prediction_time
-    if scored_where is not None:
-        yield "predictions.where", scored_where
 
 
 def _refuse_late_keys(name: str, context: Context, late: Mapping[str, str]) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, NoReturn
 
 from pyspark.sql import functions as F
 
 from lakescore.config.base import quoted
 from lakescore.config.expressions import check_expression
-from lakescore.errors import ColumnMissing, ExpressionRefused, LakescoreError, did_you_mean
+from lakescore.errors import (
+    ColumnMissing,
+    ExpressionRefused,
+    LakescoreError,
+    TypeMismatch,
+    did_you_mean,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -57,6 +63,17 @@ def expression_types(df: DataFrame, expressions: Mapping[str, str]) -> dict[str,
             _resolve_one(df, where, sql)
         raise
     return {where: field.dataType for where, field in zip(expressions, schema, strict=True)}
+
+
+def check_type(
+    df: DataFrame, sql: str, types: Collection[str], expected: str, *, where: str, hint: str
+) -> None:
+    """Raise TypeMismatch unless `sql` gives one of `types`, else as `expression_types`."""
+    found = expression_types(df, {where: sql})[where]
+    if found.typeName() not in types:
+        raise TypeMismatch(
+            f"`{sql}` is {found.simpleString()}, not {expected}", where=where, hint=hint
+        )
 
 
 def _parsed(expressions: Mapping[str, str]) -> Mapping[str, str]:

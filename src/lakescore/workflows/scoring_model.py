@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lakescore.errors import ModelNotFound
+from lakescore.errors import LakescoreError, ModelNotFound
 from lakescore.hashing import file_sha256, folder_hashes, json_sha256
 
 if TYPE_CHECKING:
@@ -61,6 +61,23 @@ def scoring_model(
     with tempfile.TemporaryDirectory(prefix="lakescore-model-") as folder:
         opened = open_model(spec, trust=workload.trust, registry=registry, folder=Path(folder))
         yield ScoringModel(_version(opened), opened, _package(opened))
+
+
+def require_model(settings: Settings, workload: Workload) -> None:
+    """Raise ModelNotFound for a workload without a champion, before a session is started for it.
+
+    The failure is recorded as that of the scoring run that it stands for.
+    """
+    from lakescore.registry.store import Registry
+    from lakescore.workflows.run_result import recorded_run
+
+    if workload.model is not None:
+        return
+    try:
+        _champion(Registry(settings.registry), workload)
+    except LakescoreError:
+        with recorded_run("score", workload.name, settings):
+            raise
 
 
 def _champion(registry: Any, workload: Workload) -> str:

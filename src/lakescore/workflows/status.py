@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lakescore.errors import LakescoreError
+from lakescore.errors import ConfigError, ConfigErrors, LakescoreError
+from lakescore.lake.tables import Lake
 from lakescore.workflows.plan import predictions_log
 from lakescore.workflows.run_result import RunResult, read_results
 from lakescore.workflows.source_freshness import source_freshness
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 
     from lakescore.config.settings import Settings
     from lakescore.config.workload import Freshness, Workload
-    from lakescore.lake.chain import Progress
-    from lakescore.lake.tables import Lake, Table
+    from lakescore.lake.tables import Table
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,18 @@ class WorkloadStatus:
     """One workload: its last run, what its predictions hold, and how old its source is."""
 
     workload: str
-    last_run: str | None
-    status: str | None
-    model: str | None
-    commit: int | None
-    rows: int | None
-    source_age: str | None
+    last_run: str | None = None
+    status: str | None = None
+    model: str | None = None
+    commit: int | None = None
+    rows: int | None = None
+    source_age: str | None = None
     note: str | None = None
+
+    def noted(self, what: str | None) -> WorkloadStatus:
+        """The same line with one more note."""
+        told = [one for one in (self.note, what) if one]
+        return replace(self, note="; ".join(told) or None)
 
     def describe(self) -> dict[str, Any]:
         return asdict(self)
@@ -41,29 +46,54 @@ class WorkloadStatus:
 def status(
     spark: SparkSession, settings: Settings, workloads: Sequence[Workload]
 ) -> list[WorkloadStatus]:
-    """One line each. A workload whose tables are not there yet says so in its line."""
+    """One line each. What is wrong with a workload's tables stands in the note of its line."""
     return [_line(spark, settings, workload) for workload in workloads]
 
 
-def _line(spark: SparkSession, settings: Settings, workload: Workload) -> WorkloadStatus:
-    from lakescore.lake.tables import Lake
+def unreadable(workload: str, problem: ConfigError) -> WorkloadStatus:
+    """The line of a workload whose file cannot be read."""
+    first = problem.problems[0] if isinstance(problem, ConfigErrors) else problem
+    return WorkloadStatus(workload, note=f"{first.where}: {first.what}")
 
-    lake = Lake(settings.lake)
+
+def _line(spark: SparkSession, settings: Settings, workload: Workload) -> WorkloadStatus:
     runs = read_results(settings.runs, workload.name)
     last = runs[-1] if runs else None
-    age, note = _source_age(spark, lake.table(workload.source.table))
-    if note is None and workload.source.freshness is not None:
-        note = _not_fresh(spark, lake.table(workload.source.table), workload.source.freshness)
-    progress = _progress(spark, lake, workload)
-    return WorkloadStatus(
-        workload=workload.name,
-        last_run=_last_run(last),
-        status=last.status.value if last else None,
-        model=progress.model_version if progress else None,
-        commit=(progress.commit_seq or None) if progress else None,
-        rows=_rows(spark, lake, workload) if progress and progress.commit_seq else None,
-        source_age=age,
-        note=note,
+    line = WorkloadStatus(
+        workload.name, last_run=_last_run(last), status=last.status.value if last else None
+    )
+    for look in (_with_source, _with_predictions):
+        try:
+            line = look(spark, Lake(settings.lake), workload, line)
+        except LakescoreError as error:
+            line = line.noted(error.what)
+        except Exception as error:  # one workload must not hide the others
+            first = str(error).strip().split("\n", 1)[0]
+            line = line.noted(f"unexpected {type(error).__name__}: {first}")
+    return line
+
+
+def _with_source(
+    spark: SparkSession, lake: Lake, workload: Workload, line: WorkloadStatus
+) -> WorkloadStatus:
+    table = lake.table(workload.source.table)
+    line = replace(line, source_age=_source_age(spark, table))
+    declared = workload.source.freshness
+    return line if declared is None else line.noted(_not_fresh(spark, table, declared))
+
+
+def _with_predictions(
+    spark: SparkSession, lake: Lake, workload: Workload, line: WorkloadStatus
+) -> WorkloadStatus:
+    if workload.predictions is None:
+        return line
+    log = predictions_log(spark, lake, workload.name, workload.predictions)
+    progress = log.progress()
+    return replace(
+        line,
+        model=progress.model_version,
+        commit=progress.commit_seq or None,
+        rows=int(log.rows().count()) if progress.commit_seq else None,
     )
 
 
@@ -71,7 +101,8 @@ def _last_run(last: RunResult | None) -> str | None:
     return f"{last.workflow} {last.started_at:%Y-%m-%d %H:%M}" if last else None
 
 
-def _source_age(spark: SparkSession, table: Table) -> tuple[str | None, str | None]:
+def _source_age(spark: SparkSession, table: Table) -> str | None:
+    """Of its newest commit; None for a view, which has none. Raises as `pin` does."""
     from pyspark.sql.utils import AnalysisException
 
     from lakescore.lake.history import recent_commits
@@ -80,12 +111,9 @@ def _source_age(spark: SparkSession, table: Table) -> tuple[str | None, str | No
     try:
         newest = recent_commits(spark, table, 1)[0]
     except AnalysisException:
-        try:
-            pin(spark, table)
-        except LakescoreError as error:
-            return None, error.what
-        return None, None  # a view has no commits of its own
-    return age_text(time.time() - newest.millis / 1000), None
+        pin(spark, table)
+        return None
+    return age_text(time.time() - newest.millis / 1000)
 
 
 def _not_fresh(spark: SparkSession, table: Table, declared: Freshness) -> str | None:
@@ -95,18 +123,6 @@ def _not_fresh(spark: SparkSession, table: Table, declared: Freshness) -> str | 
     except LakescoreError as error:
         return error.what
     return None if found.state == "fresh" else str(found)
-
-
-def _progress(spark: SparkSession, lake: Lake, workload: Workload) -> Progress | None:
-    if workload.predictions is None:
-        return None
-    return predictions_log(spark, lake, workload.name, workload.predictions).progress()
-
-
-def _rows(spark: SparkSession, lake: Lake, workload: Workload) -> int | None:
-    if workload.predictions is None:
-        return None
-    return int(predictions_log(spark, lake, workload.name, workload.predictions).rows().count())
 
 
 def age_text(seconds: float) -> str:

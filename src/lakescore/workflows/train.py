@@ -138,6 +138,7 @@ def _pin(spark: SparkSession, settings: Settings, workload: Workload) -> Pins:
         contexts=workload.context,
         features=declared_features(workload, pins.source.schema),
         label=workload.label,
+        scored_where=workload.predictions.where if workload.predictions else None,
     )
     refuse_rows_known_late(pins.source.read(spark), workload.source)
     return pins

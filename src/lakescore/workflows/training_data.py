@@ -11,6 +11,7 @@ from lakescore.config.workload import Label, RandomSplit, TimeSplit, Workload
 from lakescore.errors import EmptyTable, OneClassLabel, TypeMismatch, UsageError
 from lakescore.matrix import LABEL, SPLIT, Split, Task
 from lakescore.workflows.predict import feature_inputs
+from lakescore.workflows.row_expressions import check_training_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -222,8 +223,8 @@ def materialise(
 ) -> TrainingSnapshot:
     """Read the pins once and store what training needs below `folder`.
 
-    `sample` takes a share of the rows by a hash of the key. Raises what the contract, the joins
-    and the label's checks raise.
+    `sample` takes a share of the rows by a hash of the key. Raises what `check_training_rows`, the
+    contract, the joins and the label's checks raise.
     """
     from pyspark.sql import functions as F
 
@@ -233,6 +234,7 @@ def materialise(
     source, label = workload.source, workload.label
     if label is None:
         raise UsageError(f"workload '{workload.name}' has no label", where="label")
+    check_training_rows(spark, workload, pins)
     judged = _sampled(valid_rows(spark, workload, pins), source.key, sample)
     quality = _checked_quality(judged, workload, pins)
     valid = judged.where(is_valid()).drop(*CONTRACT_COLUMNS)

@@ -42,9 +42,7 @@ def validate_against_lake(spark: SparkSession, settings: Settings, workload: Wor
     lake = Lake(settings.lake)
     pins = pin_tables(spark, lake, workload.source, workload.context, workload.label)
     rows = pins.source.read(spark)
-    passed = workload.predictions.passthrough if workload.predictions else ()
-    needed = (*workload.report.segments, *passed)
-    check_schema(rows, workload.source, needed, where=str(pins.source))
+    check_schema(rows, workload.source, _columns_named(workload), where=str(pins.source))
     if workload.source.freshness is not None:
         check_moments(rows.schema, workload.source.freshness.column, where=str(pins.source))
     if workload.trains:
@@ -53,9 +51,23 @@ def validate_against_lake(spark: SparkSession, settings: Settings, workload: Wor
         _validate_model(spark, settings, workload, pins)
 
 
+def _columns_named(workload: Workload) -> list[str]:
+    """The source's columns that the report and the predictions name, beside the key.
+
+    What is passed through may also be an output of a context.
+    """
+    named = [*workload.report.segments]
+    if workload.predictions is not None:
+        joined = {output for context in workload.context.values() for output in context.outputs}
+        passed = [name for name in workload.predictions.passthrough if name not in joined]
+        named += [*passed, *workload.predictions.quarantine_mask]
+    return named
+
+
 def _validate_training(spark: SparkSession, workload: Workload, pins: Pins) -> None:
     from lakescore.features.leak_guard import refuse_leaks
     from lakescore.features.sql_stage import resolve_features
+    from lakescore.workflows.row_expressions import check_training_rows
     from lakescore.workflows.training_data import infer_task, with_label
 
     rows = pins.source.read(spark)
@@ -65,6 +77,7 @@ def _validate_training(spark: SparkSession, workload: Workload, pins: Pins) -> N
         contexts=workload.context,
         features=features,
         label=workload.label,
+        scored_where=workload.predictions.where if workload.predictions else None,
     )
     resolve_features(
         rows,
@@ -73,6 +86,7 @@ def _validate_training(spark: SparkSession, workload: Workload, pins: Pins) -> N
         frames=pins.frames(spark),
         features=features,
     )
+    check_training_rows(spark, workload, pins)
     if workload.label is not None:
         labels = pins.label.read(spark) if pins.label else None
         infer_task(with_label(rows, workload.label, labels), workload.label)
@@ -82,9 +96,11 @@ def _validate_model(
     spark: SparkSession, settings: Settings, workload: Workload, pins: Pins
 ) -> None:
     from lakescore.features.sql_stage import resolve_features
+    from lakescore.workflows.row_expressions import check_scope
     from lakescore.workflows.scoring_model import scoring_model
 
     rows, frames = pins.source.read(spark), pins.frames(spark)
+    check_scope(rows, workload, table=str(pins.source))
     with scoring_model(settings, workload) as model:
         if model.package is not None:
             resolve_features(
@@ -95,7 +111,9 @@ def _validate_model(
                 features=model.package.features,
             )
             return
+        from lakescore.features.context_checks import check_contexts
         from lakescore.features.point_in_time import with_output_columns
 
+        check_contexts(rows, workload.context, frames, workload.source.prediction_time)
         joined = with_output_columns(rows, workload.context, frames)
         model.opened.check_inputs(dict(joined.dtypes))
