@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,12 +87,36 @@ class Project:
         return run([command, *rest, "--conf", str(self.conf)])
 
     def state(self) -> dict[str, Any]:
-        """Everything that a failed command must leave as it was: tables and aliases."""
+        """Everything that a failed command must leave as it was: tables, scores and registry.
+
+        The rows are read by another implementation of Delta, without Spark.
+        """
         logs = sorted((self.root / "lake").rglob("_delta_log/*.json"))
         return {
             "commits": [str(path.relative_to(self.root)) for path in logs],
+            "scores": [self._stored(name) for name in ("churn_scores", "churn_scores_quarantine")],
+            "versions": self._registered(),
             "aliases": self.aliases(),
         }
+
+    def _stored(self, name: str) -> tuple[int, list[str]] | None:
+        """Version and rows of a table; None where there is none."""
+        from deltalake import DeltaTable
+
+        folder = str(self.root / "lake" / name)
+        if not DeltaTable.is_deltatable(folder):
+            return None
+        table = DeltaTable(folder)
+        return table.version(), sorted(map(str, table.to_pyarrow_table().to_pylist()))
+
+    def _registered(self) -> list[tuple[str, int]]:
+        """(model, version) of everything in the registry."""
+        database = self.root / "mlflow.db"
+        if not database.exists():
+            return []
+        with closing(sqlite3.connect(database)) as connection:
+            found = connection.execute("SELECT name, version FROM model_versions")
+            return sorted(found.fetchall())
 
     def aliases(self) -> dict[str, str]:
         from lakescore.registry.store import Registry

@@ -120,19 +120,6 @@ def test_too_many_refused_rows_stop_the_run_before_anything_is_visible(
     assert trained.state() == before
 
 
-def test_a_failed_gate_is_a_result_and_moves_no_alias(trained: Project, capsys) -> None:
-    trained.write_workload(
-        features=["age"], gate={"replicates": 50, "champion_margin": 0.0}, seed=11
-    )
-    assert trained.run("train", "churn", "--json") == 0
-    result = trained.result(capsys.readouterr().out)
-    assert result["status"] == "NOT_PROMOTED"
-    assert "the gate said no" in result["details"]["reason"]
-    assert trained.aliases() == {"champion": "1", "challenger": "2"}
-    assert trained.run("promote", "churn", "--require-promotion") == 1
-    assert trained.aliases()["champion"] == "1"
-
-
 def test_training_by_hand_says_what_the_gate_will_say(trained: Project, capsys) -> None:
     gate = {"replicates": 50, "max_calibration_error": 0.0001}
     trained.write_workload(features=["age"], gate=gate, promotion="manual", seed=12)

@@ -179,3 +179,25 @@ def test_json_log_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> No
     line = json.loads(capsys.readouterr().err)
     assert (line["level"], line["message"]) == ("info", "fitted lightgbm")
     logging.getLogger("lakescore").handlers.clear()
+
+
+def test_options_that_do_not_parse_are_a_json_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["score", "churn", "--no-such-option", "--log-format", "json"]) == 2
+    (line,) = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (line["level"], line["kind"], line["exit_code"]) == ("error", "UsageError", 2)
+    assert "no-such-option" in line["what"]
+
+
+def test_each_problem_of_a_file_is_a_json_line(tmp_path: Path, capsys) -> None:
+    workloads = tmp_path / "workloads"
+    workloads.mkdir()
+    file = workloads / "churn.yml"
+    file.write_text("name: churn\nsource: {table: t}\nmodell: m\nmodel: models:/churn@champion\n")
+    found = run(["score", "churn", "--log-format=json", "--conf", str(tmp_path)])
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert found == 2
+    assert [(line["kind"], line["where"], line["what"]) for line in lines] == [
+        ("ConfigError", f"{file}:2:9", "source: missing key key"),
+        ("ConfigError", f"{file}:3:1", "unknown key 'modell'"),
+    ]
+    assert lines[1]["hint"].startswith("did you mean 'model'?")

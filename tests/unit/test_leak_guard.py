@@ -90,6 +90,10 @@ def test_late_columns_are_refused_outside_features_too(place, sections):
     assert place in refused(**sections)
 
 
+def test_a_scope_may_ask_for_rows_that_have_no_label_yet():
+    check(source={**SOURCE, "columns_known_at": {}}, label="left", where="left IS NULL")
+
+
 def test_the_labels_own_table_as_a_static_lookup_is_refused():
     label = {"column": "late", "table": "arrivals", "on": "id"}
     static = Context.model_validate(

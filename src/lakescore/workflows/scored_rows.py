@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from lakescore.workflows.earlier_commits import recent_keys, refused_rows
 from lakescore.workflows.late_context import late_context
 from lakescore.workflows.predict import Output, predict, source_columns
-from lakescore.workflows.row_expressions import check_scope
+from lakescore.workflows.row_expressions import check_source_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -49,8 +49,8 @@ def scored_rows(
     masked = predictions.quarantine_mask
     types = plan.model.package.training.get("source_types") if plan.model.package else None
     pinned = plan.pins.source
+    check_source_rows(pinned.read(spark), plan.workload, table=str(pinned))
     check_schema(pinned.read(spark), source, [*needed, *masked], where=str(pinned), types=types)
-    check_scope(pinned.read(spark), plan.workload, table=str(pinned))
     landed = _landed(spark, settings, plan, step)
     scoped, found = _scoped(landed, source.key, predictions.where)
     judged = with_reasons(

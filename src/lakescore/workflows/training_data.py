@@ -186,16 +186,18 @@ def _check_split(split: Split, counts: SplitCounts | None, task: Task, where: st
 
 
 def valid_rows(spark: SparkSession, workload: Workload, pins: Pins) -> DataFrame:
-    """The source's rows with CONTRACT_COLUMNS and `_split`, of those that are in a split."""
+    """The source's rows with CONTRACT_COLUMNS and `_split`, of those that are in a split.
+
+    The workload's expressions must resolve: see `check_training_rows`.
+    """
     from pyspark.sql import functions as F
 
-    from lakescore.lake.contract import check_schema, with_reasons
+    from lakescore.lake.contract import with_reasons
 
     source, split = workload.source, workload.split
     rows = pins.source.read(spark)
     features = declared_features(workload, pins.source.schema)
     used = feature_inputs(features, workload.context, _beside_features(workload))
-    check_schema(rows, source, workload.report.segments, where=str(pins.source))
     if split is None:
         raise UsageError(f"workload '{workload.name}' has no split", where="split")
     present = [name for name in used if name in rows.columns]
@@ -234,14 +236,14 @@ def materialise(
     source, label = workload.source, workload.label
     if label is None:
         raise UsageError(f"workload '{workload.name}' has no label", where="label")
-    check_training_rows(spark, workload, pins)
+    features = declared_features(workload, pins.source.schema)
+    check_training_rows(spark, workload, pins, features)
     judged = _sampled(valid_rows(spark, workload, pins), source.key, sample)
     quality = _checked_quality(judged, workload, pins)
     valid = judged.where(is_valid()).drop(*CONTRACT_COLUMNS)
     labelled = with_label(valid, label, pins.label.read(spark) if pins.label else None)
     task = infer_task(labelled, label)
     labelled = labelled.withColumn(LABEL, F.col(LABEL).cast("double"))
-    features = declared_features(workload, pins.source.schema)
     keep = dict.fromkeys([*source.key, *workload.report.segments, LABEL, SPLIT, OUTCOME])
     featured = feature_frame(
         labelled,

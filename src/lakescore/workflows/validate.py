@@ -37,11 +37,13 @@ def validate_against_lake(spark: SparkSession, settings: Settings, workload: Wor
     from lakescore.lake.freshness import check_moments
     from lakescore.lake.tables import Lake
     from lakescore.workflows.pins import pin_tables
+    from lakescore.workflows.row_expressions import check_source_rows
 
     workload = on_day(workload)
     lake = Lake(settings.lake)
     pins = pin_tables(spark, lake, workload.source, workload.context, workload.label)
     rows = pins.source.read(spark)
+    check_source_rows(rows, workload, table=str(pins.source))
     check_schema(rows, workload.source, _columns_named(workload), where=str(pins.source))
     if workload.source.freshness is not None:
         check_moments(rows.schema, workload.source.freshness.column, where=str(pins.source))
@@ -66,11 +68,9 @@ def _columns_named(workload: Workload) -> list[str]:
 
 def _validate_training(spark: SparkSession, workload: Workload, pins: Pins) -> None:
     from lakescore.features.leak_guard import refuse_leaks
-    from lakescore.features.sql_stage import resolve_features
     from lakescore.workflows.row_expressions import check_training_rows
     from lakescore.workflows.training_data import infer_task, with_label
 
-    rows = pins.source.read(spark)
     features = declared_features(workload, pins.source.schema)
     refuse_leaks(
         source=workload.source,
@@ -79,28 +79,19 @@ def _validate_training(spark: SparkSession, workload: Workload, pins: Pins) -> N
         label=workload.label,
         scored_where=workload.predictions.where if workload.predictions else None,
     )
-    resolve_features(
-        rows,
-        source=workload.source,
-        contexts=workload.context,
-        frames=pins.frames(spark),
-        features=features,
-    )
-    check_training_rows(spark, workload, pins)
+    check_training_rows(spark, workload, pins, features)
     if workload.label is not None:
         labels = pins.label.read(spark) if pins.label else None
-        infer_task(with_label(rows, workload.label, labels), workload.label)
+        infer_task(with_label(pins.source.read(spark), workload.label, labels), workload.label)
 
 
 def _validate_model(
     spark: SparkSession, settings: Settings, workload: Workload, pins: Pins
 ) -> None:
     from lakescore.features.sql_stage import resolve_features
-    from lakescore.workflows.row_expressions import check_scope
     from lakescore.workflows.scoring_model import scoring_model
 
     rows, frames = pins.source.read(spark), pins.frames(spark)
-    check_scope(rows, workload, table=str(pins.source))
     with scoring_model(settings, workload) as model:
         if model.package is not None:
             resolve_features(
