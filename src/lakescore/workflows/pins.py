@@ -90,17 +90,19 @@ def pin_tables(
     label: Label | None = None,
     *,
     source_version: int | None = None,
+    versions: Mapping[str, int] | None = None,
 ) -> Pins:
     """Pin at the newest versions (the source at its own); a table used twice has one pin.
 
-    Raises TableNotFound for the first table that is not there.
+    `versions` (by table) are those of other tables that are not to be the newest. Raises
+    TableNotFound for the first table that is not there, and VersionUnreadable.
     """
     names = [source.table, *(context.table for context in contexts.values())]
     labelled = label.table if label is not None else None
     names = list(dict.fromkeys([*names, *([labelled] if labelled else [])]))
     # Reading a table's log is mostly waiting: the tables are pinned side by side.
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        at = {source.table: source_version}
+        at = {source.table: source_version, **(versions or {})}
         snapshots = pool.map(lambda name: pin(spark, lake.table(name), at.get(name)), names)
         pinned = dict(zip(names, snapshots, strict=True))
     return Pins(

@@ -5,13 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lakescore.errors import ModelNotFound, UsageError
 from lakescore.evaluation.gate import GateDecision, decide
-from lakescore.lake.snapshot import pin
 from lakescore.workflows.as_of import on_day
 from lakescore.workflows.evidence import BASELINE, CHALLENGER, CHAMPION, Evidence, gather_evidence
 from lakescore.workflows.job import Job
@@ -183,15 +181,11 @@ def _trained_on(
     if package is None:
         raise UsageError(f"the challenger of '{workload.name}' was not trained by lakescore")
     versions = {entry["table"]: entry["version"] for entry in package.training["pins"]}
-    now = pin_tables(spark, Lake(settings.lake), workload.source, workload.context, workload.label)
-
-    def then(snapshot: Any) -> Any:
-        version = versions.get(snapshot.table.name)
-        return snapshot if version is None else pin(spark, snapshot.table, version)
-
-    return replace(
-        now,
-        source=then(now.source),
-        contexts={name: then(snapshot) for name, snapshot in now.contexts.items()},
-        label=then(now.label) if now.label is not None else None,
+    return pin_tables(
+        spark,
+        Lake(settings.lake),
+        workload.source,
+        workload.context,
+        workload.label,
+        versions=versions,
     )

@@ -74,12 +74,14 @@ def train(
     *,
     sample: float | None = None,
     promote: bool | None = None,
+    versions: Mapping[str, int] | None = None,
 ) -> RunResult:
     """Fit the candidates, select on validation, register the best as challenger, run its gate.
 
     Training again on the same pins and configuration registers nothing (ALREADY_DONE); a
     promotion that a crash kept from happening is made up for. With `sample` nothing is
-    registered. `promote` defaults to the workload's `promotion: auto`.
+    registered. `promote` defaults to the workload's `promotion: auto`. `versions` (by table)
+    pins tables elsewhere than at their newest version.
     """
     from lakescore.lake.staging import run_folder as staged_folder
     from lakescore.registry.store import Registry
@@ -96,7 +98,7 @@ def train(
     ):
         run.command = f"lakescore train {workload.name}"
         with run.phase("plan"):
-            pins = _pin(spark, settings, workload)
+            pins = _pin(spark, settings, workload, versions)
             run.pins = pins.describe()
             identity = training_identity(declared, pins)
             existing = _registered(registry, workload, identity)
@@ -126,13 +128,20 @@ def _refuse_untrainable(workload: Workload) -> None:
         )
 
 
-def _pin(spark: SparkSession, settings: Settings, workload: Workload) -> Pins:
+def _pin(
+    spark: SparkSession,
+    settings: Settings,
+    workload: Workload,
+    versions: Mapping[str, int] | None,
+) -> Pins:
     """Pin every table, and refuse leaks before anything is computed."""
     from lakescore.features.leak_guard import refuse_leaks, refuse_rows_known_late
     from lakescore.lake.tables import Lake
 
     lake = Lake(settings.lake)
-    pins = pin_tables(spark, lake, workload.source, workload.context, workload.label)
+    pins = pin_tables(
+        spark, lake, workload.source, workload.context, workload.label, versions=versions
+    )
     refuse_leaks(
         source=workload.source,
         contexts=workload.context,

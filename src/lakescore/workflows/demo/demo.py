@@ -5,20 +5,17 @@ from __future__ import annotations
 import logging
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lakescore.workflows.demo.flights import DAILY, LOOKUPS, read_tables, unpack
-from lakescore.workflows.demo.landings import HISTORY, december, land
+from lakescore.workflows.demo.landings import HISTORY, Bronze, december
 from lakescore.workflows.run_result import RunResult, Status, recorded_run
 from lakescore.workflows.score import score
 from lakescore.workflows.train import train
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
     from lakescore.config.settings import Settings
     from lakescore.config.workload import Workload
@@ -62,26 +59,24 @@ def run_demo(
     """Ingest history, train, then land and score December; rerunning continues where it was.
 
     Scoring is a replay as of each row's prediction time: features are what was known then.
+    Training reads the tables as history left them, whatever has landed since: so no row of
+    December takes part, and a rerun finds the same training done.
     """
     from lakescore.lake.tables import Lake
 
-    lake = Lake(settings.lake)
-    first, *days = december(replay=replay_december)
     unpacked = Path(settings.staging) / "demo"
     try:
         with ThreadPoolExecutor(1) as beside, recorded_run("ingest", "demo", settings) as ingested:
             # A new registry takes seconds to make: it is made while the files are read.
             ready = beside.submit(_open_registry, settings, workload)
-            frames = _land_history(spark, lake, unpacked, first, ingested)
+            bronze, versions = _land_history(spark, Lake(settings.lake), unpacked, ingested)
             ready.result()
         log.info("train: %s", workload.description)
-        results = [ingested, train(spark, settings, workload)]
-        results.append(_scored(spark, settings, workload, first))
-        land(spark, lake, frames, {"arrivals": [first]})
-        for day in days:
-            land(spark, lake, frames, {name: [day] for name in _BEFORE_SCORING})
-            results.append(_scored(spark, settings, workload, day))
-            land(spark, lake, frames, {"arrivals": [day]})
+        results = [ingested, train(spark, settings, workload, versions=versions)]
+        for landing in december(replay=replay_december):
+            bronze.land(_BEFORE_SCORING, landing)
+            results.append(_scored(spark, settings, workload, landing))
+            bronze.land(("arrivals",), landing)
         return results
     finally:
         spark.catalog.clearCache()
@@ -96,21 +91,22 @@ def _open_registry(settings: Settings, workload: Workload) -> None:
 
 
 def _land_history(
-    spark: SparkSession, lake: Lake, folder: Path, first: Landing, run: RunResult
-) -> Mapping[str, DataFrame]:
-    """January to November in all tables, and the first landing of December without arrivals."""
+    spark: SparkSession, lake: Lake, folder: Path, run: RunResult
+) -> tuple[Bronze, dict[str, int]]:
+    """January to November in all tables, and each table's version that this made, by its name."""
     log.info("ingest: a year of New York flights into Delta tables")
     with run.phase("read"):
-        frames = read_tables(spark, unpack(folder))
+        bronze = Bronze.of(spark, lake, read_tables(spark, unpack(folder)))
     with run.phase("land"):
-        landings = {name: [HISTORY] for name in (*DAILY, *LOOKUPS)}
-        landings |= {name: [HISTORY, first] for name in _BEFORE_SCORING}
-        land(spark, lake, frames, landings)
-    run.details["label"] = f"{HISTORY.name}, and {first.name}"
-    landed = replace(HISTORY, last=first.last)
-    run.counts["rows"] = landed.rows(frames["schedule"], "flight_date").count()
-    run.finish(Status.DONE)
-    return frames
+        outcomes = bronze.land((*DAILY, *LOOKUPS), HISTORY)
+    run.details["label"] = HISTORY.name
+    flights = outcomes["schedule"].commit
+    run.counts["rows"] = (flights.rows_written or 0) if flights else 0
+    landed = any(outcome.committed for outcome in outcomes.values())
+    run.finish(Status.DONE if landed else Status.NOTHING_TO_DO)
+    # None where the table's history no longer tells: it is then read at its newest version.
+    commits = {f"bronze.{name}": one.commit or one.winner for name, one in outcomes.items()}
+    return bronze, {name: commit.version for name, commit in commits.items() if commit}
 
 
 def _scored(
