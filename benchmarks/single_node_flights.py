@@ -5,9 +5,11 @@ hours before the scheduled departure; train January-September, validate October,
 It is the peer that the champion is compared with, and nothing in lakescore uses it.
 
     python benchmarks/single_node_flights.py                        # its own figures
+    python benchmarks/champion_scores.py champion.csv               # after a demo: its champion's
     python benchmarks/single_node_flights.py --against champion.csv # paired bootstrap, by flight_id
 
-The CSV has the columns flight_id and p_late, for November, December or both.
+The CSV has the columns flight_id and p_late, for November, December or both. After `make demo`,
+`make bench` does all three.
 """
 
 from __future__ import annotations
