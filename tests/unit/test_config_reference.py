@@ -1,11 +1,17 @@
 """The generated reference pages say what the code says, and hashes what the configuration is."""
 
-import pytest
+import re
 
+import pytest
+import typer
+
+from lakescore.cli.app import app
 from lakescore.config.hashes import TRAINING_SECTIONS, config_hash
 from lakescore.config.refused import REFUSED_FUNCTIONS
 from lakescore.config.workload import Source, Workload
+from lakescore.evaluation.report import Report
 from lakescore.models.catalogue import candidates
+from lakescore.workflows.run_result import RunResult
 from tests.scripts import load_script
 
 reference = load_script("reference")
@@ -31,6 +37,25 @@ def test_every_key_and_every_refused_function_is_described():
         assert f"| `{name}` |" in pages["workload.md"]
     for name in REFUSED_FUNCTIONS:
         assert f"`{name}`" in pages["expressions.md"]
+
+
+def test_every_command_has_a_section_with_its_options():
+    page = reference_pages()["commands.md"]
+    for name in typer.main.get_command(app).commands:
+        assert f"## `lakescore {name}" in page
+    train = page.partition("## `lakescore train NAME`")[2].partition("\n## ")[0]
+    assert {"`--sample`", "`--no-promote`", "`--require-promotion`"} <= set(train.split())
+    assert "| 2 | the command line" in page and "| `LeakRefused` | 2 |" in page
+
+
+def test_every_key_of_the_json_files_is_described():
+    pages = reference_pages()
+    for name in RunResult.model_fields:
+        assert f"| `{name}` |" in pages["run-result.md"]
+    for name in Report.model_fields:
+        assert f"| `{name}` |" in pages["report.md"]
+    linked = set(re.findall(r"\]\(#(\w+)\)", pages["report.md"]))
+    assert linked <= {one.lower() for one in re.findall(r"^## (\w+)$", pages["report.md"], re.M)}
 
 
 def test_pages_are_written_to_a_folder(tmp_path):

@@ -43,25 +43,25 @@ class RunResult(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    format: int = Field(default=FORMAT, le=FORMAT)
-    run_id: str
-    workflow: str
+    format: int = Field(default=FORMAT, le=FORMAT, description="Of this file.")
+    run_id: str = Field(description="The name of the run's folder; sortable by time.")
+    workflow: str = Field(description="What ran: train, score, restore …")
     workload: str
     status: Status = Status.DONE
-    started_at: datetime
-    seconds: float = 0.0
-    code_version: str
-    command: str = ""
+    started_at: datetime = Field(description="UTC.")
+    seconds: float = Field(default=0.0, description="From start to end.")
+    code_version: str = Field(description="Of lakescore.")
+    command: str = Field(default="", description="What would run it again.")
     pins: list[dict[str, Any]] = Field(default=[], description="Every table and its version.")
     counts: dict[str, int] = Field(default={}, description="Rows, by what became of them.")
-    model_version: str | None = None
-    metrics: dict[str, float] = {}
+    model_version: str | None = Field(default=None, description="The model made or used.")
+    metrics: dict[str, float] = Field(default={}, description="By SPLIT.METRIC.")
     timings: dict[str, float] = Field(default={}, description="Seconds by phase.")
-    details: dict[str, Any] = {}
-    artefacts: dict[str, str] = {}
+    details: dict[str, Any] = Field(default={}, description="`reason`, and what else there is.")
+    artefacts: dict[str, str] = Field(default={}, description="What was written, and where.")
     warnings: list[str] = []
-    error: str | None = None
-    next_command: str | None = None
+    error: str | None = Field(default=None, description="Of a failed run: what, where, what next.")
+    next_command: str | None = Field(default=None, description="What one would run next.")
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
