@@ -23,6 +23,22 @@ def test_importing_lakescore_brings_in_neither_pyspark_nor_mlflow() -> None:
     assert found.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("argv", [["--help"], ["train", "--help"], ["--version"]])
+def test_help_loads_nothing_but_the_command_line(argv: list[str]) -> None:
+    """Help in 0.3 s is no more than this: what is loaded decides how long it takes."""
+    code = (
+        f"import sys; from lakescore.cli.app import run; assert run({argv}) == 0; "
+        "own = [name for name in sys.modules if name.startswith('lakescore.')]; "
+        "print(*sorted({name.split('.')[0] for name in sys.modules}), *own, file=sys.stderr)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(found.stderr.split())
+    heavy = {"pyspark", "mlflow", "pandas", "lightgbm", "pyarrow", "numpy", "sqlglot", "jinja2"}
+    assert not loaded & (heavy | {"yaml", "rich"})
+    rooms = {name.split(".")[1] for name in loaded if name.startswith("lakescore.")}
+    assert rooms <= {"cli", "errors", "version"}
+
+
 def test_unknown_command_and_option_are_usage_errors(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["scroe", "churn"]) == 2
     assert run(["score", "churn", "--no-such-option"]) == 2
