@@ -18,7 +18,7 @@ EXTRAS := --extra local --extra demo --extra train --extra synapse --extra dev
 
 export PYTHON
 
-.PHONY: help setup setup-compat demo test test-fast test-compat test-faults test-mutations lint format package docs lock bench clean
+.PHONY: help setup setup-compat demo test test-fast test-compat test-faults test-mutations lint format package docs lock bench clean clean-lake
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,9 +78,13 @@ lock: setup ## Resolve the locks anew: packages (with hashes and markers) and ja
 	@$(LOCK) pyproject.toml requirements/compat.in -o requirements/compat.txt
 	@$(BIN)/python scripts/lock_jars.py
 
-bench: setup ## The single-node script that the demo's champion is compared with
-	@$(BIN)/python benchmarks/single_node_flights.py
+bench: setup ## The single-node script beside the demo's champion (after make demo) by paired bootstrap
+	@$(BIN)/python benchmarks/champion_scores.py .cache/champion.csv
+	@$(BIN)/python benchmarks/single_node_flights.py --against .cache/champion.csv
 
-clean: ## Remove what the targets made, the demo's lake included; the jar cache stays
-	@rm -rf $(VENV) $(COMPAT) .cache dist build lake spark-warehouse metastore_db derby.log
+clean: ## Remove what the targets made but the lake; the jar cache stays too
+	@rm -rf $(VENV) $(COMPAT) .cache dist build spark-warehouse metastore_db derby.log
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .databricks
+
+clean-lake: ## Remove ./lake whole: the demo's tables, models and reports, and your own if they are there
+	@rm -rf lake

@@ -105,3 +105,34 @@ def test_locks_name_every_package_with_hashes_and_no_address() -> None:
         pinned = [line for line in lines if not line.startswith(" ")]
         assert pinned and all("==" in line and line.endswith("\\") for line in pinned), lock.name
         assert not [line for line in lines if "://" in line], lock.name
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("echo 'no connection (x:1): connect once'", "no connection (x:1): connect once; then run"),
+        ("echo 'Traceback' >&2", "Spark's jars could not be made ready (see above); then run it"),
+    ],
+)
+def test_missing_jars_are_one_sentence_that_says_what_to_do(
+    setup: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, answer, said
+) -> None:
+    environment = setup.Environment(tmp_path, ROOT / "requirements" / "dev.txt")
+    environment.python.parent.mkdir()
+    environment.python.write_text(f"#!/bin/sh\n{answer}\nexit 1\n")
+    environment.python.chmod(0o755)
+    environment.stamp.write_text(environment.key)
+    monkeypatch.setitem(setup.ENVIRONMENTS, "dev", environment)
+    assert setup.main("dev") == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"set-up stopped: {said}")
+    assert printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("target", "removes"), [("clean", False), ("clean-lake", True)])
+def test_a_lake_is_removed_only_by_the_target_that_says_so(target: str, removes: bool) -> None:
+    """`make clean` is run in a checkout where somebody may have worked."""
+    command = ["make", "--dry-run", "--no-print-directory", target]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert ("lake" in told.split()) is removes
