@@ -49,7 +49,7 @@ test-faults: setup ## Random stories, real kills, twins, a failing environment (
 	LAKESCORE_FAULTS_OUT=$(FAULTS); \
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile tests/faults; code=$$?; \
 	$(BIN)/python -m tests.faults.tally $(FAULTS) $(FAULTS_PAGE) && exit $$code
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile -m slow tests/integration
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile -m slow tests/integration tests/e2e
 
 test-mutations: setup ## Each rule of the commit protocol left out once: a test must fail every time
 	@$(BIN)/python -m tests.faults.mutations
