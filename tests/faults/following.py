@@ -215,7 +215,7 @@ class Following(LakeRules):
             self._became(retried)
         self._check()
 
-    retry_again = retry
+    lose_source_history_again, retry_again = lose_source_history, retry
 
     def _retry(self) -> RunResult:
         return quarantine_retry(self.spark, self.life.settings, self.life.workload)
@@ -408,7 +408,7 @@ class LateReadings(Following):
         self._drew("read_late")
         self._read(number, z, hour)
 
-    read_late_again = read_late_too = read_late
+    read_late_again = read_late_too = read_late_once_more = read_late
 
     def _read(self, number: int, z: float, hour: int) -> None:
         readings = self.source.readings

@@ -128,6 +128,7 @@ class LakeRules(LakeStory):
         self._drew("promote")
         self._promote(version)
 
+    append_without_key_again = append_without_key
     append_again, update_again, delete_again = append, update, delete
     overwrite_again, promote_again, restore_source_again = overwrite, promote, restore_source
 
@@ -171,7 +172,7 @@ class LakeRules(LakeStory):
         self._taken_back()
         self._check()
 
-    lose_history_again = lose_history
+    lose_history_again, vacuum_again = lose_history, vacuum
     foreign_restore_again, take_back_again, take_back_too = foreign_restore, take_back, take_back
     take_back_now = take_back_later = take_back_soon = take_back
     take_back_once_more = take_back_on = take_back_further = take_back
