@@ -226,8 +226,9 @@ def test_source_that_changed_rows(project: Project, expect: Expect) -> None:
     says = (
         "customers@1: not only appends since the last run: version 1 "
         f"(UPDATE, {last.timestamp:%Y-%m-%d %H:%M:%S}Z) changed or removed rows that were already "
-        "read\n  -> keep the source append-only: land corrections as new rows, or score into a "
-        "new predictions table, which reads every row as it is now"
+        "read\n  -> `mode: upsert` follows rows that change or go, by their key; another mode "
+        "starts over with `lakescore score NAME --full`. Or keep the source append-only: land "
+        "corrections as new rows"
     )
     expect("score", "churn", code=1, says=says)
 

@@ -13,6 +13,7 @@ from lakescore.lake.freshness import newest_moment
 from lakescore.workflows.plan import plan_scoring
 from lakescore.workflows.run_result import Status, read_results
 from lakescore.workflows.status import status
+from lakescore.workflows.steps import requested
 from tests.linear import Life
 
 pytestmark = pytest.mark.spark
@@ -47,7 +48,8 @@ def test_a_stale_source_fails_the_run_even_when_nothing_is_new(life) -> None:
     assert caught.value.exit_code == 1
     assert one.scores() == [(1, 3.0, "1")]
     assert read_results(one.settings.runs)[-1].details["freshness"]["state"] == "stale"
-    told = "\n".join(plan_scoring(one.spark, one.settings, one.workload).lines())
+    asked = requested(None, full=True)
+    told = "\n".join(plan_scoring(one.spark, one.settings, one.workload, asked).lines())
     assert f"freshness    stale: the newest `loaded_at` is {before}" in told
     note = status(one.spark, one.settings, [one.workload])[0].note
     assert note is not None

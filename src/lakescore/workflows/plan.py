@@ -13,6 +13,7 @@ from lakescore.workflows.as_of import on_day, today
 from lakescore.workflows.output_columns import added_columns
 from lakescore.workflows.pins import Pins, pin_tables
 from lakescore.workflows.predict import source_columns
+from lakescore.workflows.row_expressions import check_source_rows
 from lakescore.workflows.scoring_model import ScoringModel, scoring_model
 from lakescore.workflows.source_freshness import SourceFreshness, source_freshness
 from lakescore.workflows.steps import (
@@ -206,8 +207,7 @@ def make_plan(
     """Decide from the lake's present state. Writes nothing, and reads metadata only.
 
     Where freshness is declared, it reads the newest values of its column; where a catch-up is cut
-    between files, how many rows each of them has; where rows are followed, of which kind the
-    changes are. Raises SourceChanged and TypeMismatch for a range that cannot be followed.
+    between files, how many rows each of them has.
     """
     at = progress.source_version if request.is_at_progress else None
     pins = pin_tables(spark, lake, workload.source, model.contexts(workload), source_version=at)
@@ -221,12 +221,36 @@ def make_plan(
     if step is not None and step.catches_up:
         chunk = _next_chunk(spark, workload, progress, step, pins.source)
         pins, step = replace(pins, source=chunk.source), step.of_chunk(chunk)
-    plan = ScoringPlan(workload, model, pins, progress, step, freshness)
-    if step is None or not step.catches_up or step.files is not None:
+    return ScoringPlan(workload, model, pins, progress, step, freshness)
+
+
+def followed(spark: SparkSession, plan: ScoringPlan) -> ScoringPlan:
+    """The plan with the `changes` of its catch-up, once its source was checked. Reads no row.
+
+    Of followed rows only of which kind the changes are. Raises what `check_schema` and
+    `check_source_rows` do, and SourceChanged and TypeMismatch for a range that cannot be followed.
+    """
+    step, source = plan.step, plan.pins.source
+    if step is None:
         return plan
-    with task_errors(str(pins.source)):
+    _check_source(spark, plan)
+    if not step.catches_up or step.files is not None:
+        return plan
+    with task_errors(str(source)):
         changes = _changes(spark, plan, step)
     return replace(plan, step=replace(step, read_by=changes.read_by), changes=changes)
+
+
+def _check_source(spark: SparkSession, plan: ScoringPlan) -> None:
+    from lakescore.lake.contract import check_schema
+
+    workload, package = plan.workload, plan.model.package
+    rows, table = plan.pins.source.read(spark), str(plan.pins.source)
+    needed, _ = source_columns(workload, plan.model, plan.predictions.passthrough)
+    types = None if package is None else package.training.get("source_types")
+    check_source_rows(rows, workload, table=table)
+    masked = plan.predictions.quarantine_mask
+    check_schema(rows, workload.source, [*needed, *masked], where=table, types=types)
 
 
 def _changes(spark: SparkSession, plan: ScoringPlan, step: Step) -> Changes:
@@ -297,4 +321,5 @@ def plan_scoring(
     with scoring_model(settings, workload, version) as model:
         progress = log.progress(day_of(predictions, request), start_over=request.kind == "full")
         plan = make_plan(spark, lake, workload, model, progress=progress, request=request)
+        plan = followed(spark, plan)
         return replace(plan, adds=added_columns(spark, lake, plan))

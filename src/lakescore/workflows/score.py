@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lakescore.errors import CommitConflict
 from lakescore.evaluation.report import write_report
 from lakescore.workflows.as_of import on_day, today
-from lakescore.workflows.plan import ScoringPlan, day_of, make_plan, predictions_log
+from lakescore.workflows.plan import ScoringPlan, day_of, followed, make_plan, predictions_log
 from lakescore.workflows.run_result import RunResult, Status, recorded_run
 from lakescore.workflows.run_result import run_folder as result_folder
 from lakescore.workflows.scored_rows import scored_rows
@@ -175,7 +175,7 @@ def _plan(scoring: _Scoring, request: Request) -> ScoringPlan:
     scoring.run.pins = plan.pins.describe()
     if plan.freshness is not None:
         _check_freshness(scoring.run, plan.freshness)
-    return plan
+    return followed(scoring.spark, plan)
 
 
 def _check_freshness(run: RunResult, freshness: SourceFreshness) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from lakescore.workflows.earlier_commits import recent_keys, refused_rows
 from lakescore.workflows.late_context import late_context
 from lakescore.workflows.predict import Output, predict, source_columns
-from lakescore.workflows.row_expressions import check_source_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -41,23 +40,18 @@ class ScoredRows:
 def scored_rows(
     spark: SparkSession, settings: Settings, plan: ScoringPlan, step: Step
 ) -> ScoredRows:
-    """The rows of the step. Raises when the source no longer fits the model."""
-    from lakescore.lake.contract import check_schema, with_reasons
+    """The rows of the step, whose source fits the model (see `plan.followed`)."""
+    from lakescore.lake.contract import with_reasons
 
     source, predictions = plan.workload.source, plan.predictions
-    needed, in_use = source_columns(plan.workload, plan.model, predictions.passthrough)
-    masked = predictions.quarantine_mask
-    types = plan.model.package.training.get("source_types") if plan.model.package else None
-    pinned = plan.pins.source
-    check_source_rows(pinned.read(spark), plan.workload, table=str(pinned))
-    check_schema(pinned.read(spark), source, [*needed, *masked], where=str(pinned), types=types)
+    _, in_use = source_columns(plan.workload, plan.model, predictions.passthrough)
     landed = _landed(spark, settings, plan, step)
     scoped, found = _scoped(landed, source.key, predictions.where)
     judged = with_reasons(
         scoped,
         source,
         in_use=in_use,
-        masked=masked,
+        masked=predictions.quarantine_mask,
         repeats=found.repeats,
         recent=recent_keys(spark, settings, plan, step),
     )
