@@ -35,7 +35,7 @@ class Progress:
     `stands_under` is the model that `rescore: all` last brought every row to, or scored new rows
     with; a backfill does not move it. At `quarantine_version` the quarantine had no attempt but
     those of commits, if that is known. `pins` are those of the commit (by table), and
-    `predicted_until` is the last moment (ISO, UTC) that a row of it was predicted at.
+    `predicted_until` is the last moment (ISO, UTC) that a row was predicted at by then.
     """
 
     commit_seq: int = 0

@@ -34,7 +34,7 @@ def late_context(spark: SparkSession, plan: ScoringPlan) -> dict[str, int]:
         if gained is not None:
             in_time = F.col("known_at") <= F.lit(until).cast("timestamp")
             counts.append(
-                gained.groupBy().agg(
+                gained.agg(
                     F.lit(str(place[:2])).alias("place"),
                     F.count(F.when(in_time, F.lit(1))).alias("late"),
                 )

@@ -225,9 +225,9 @@ def make_plan(
 
 
 def followed(spark: SparkSession, plan: ScoringPlan) -> ScoringPlan:
-    """The plan with the `changes` of its catch-up, once its source was checked. Reads no row.
+    """The plan with the `changes` of its catch-up, once its source was checked.
 
-    Of followed rows only of which kind the changes are. Raises what `check_schema` and
+    Of the changes only their kinds are read. Raises what `check_schema` and
     `check_source_rows` do, and SourceChanged and TypeMismatch for a range that cannot be followed.
     """
     step, source = plan.step, plan.pins.source

@@ -48,8 +48,7 @@ def predict(
     """`output.keep` columns of `rows`, then the prediction (double) and its class.
 
     `contexts` and `frames` are those of `model.contexts`, `times` those of `rows` where they are
-    known. Rows that `output.skip` marks keep
-    their place with a null prediction.
+    known. Rows that `output.skip` marks keep their place with a null prediction.
     """
     from lakescore.features.point_in_time import join_contexts
     from lakescore.scoring.arrow import score_frame
