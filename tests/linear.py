@@ -27,6 +27,8 @@ from lakescore.workflows.score import backfill, score
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from lakescore.lake.commits import PredictionsLog
+
 NAME = "linear"
 SCHEMA = "id int, x double, day date"
 FEATURES = (Feature(name="x", expression="x"),)
@@ -148,14 +150,18 @@ class Life:
         rows = self.lake.table("scores").read(self.spark)
         return sorted(map(tuple, rows.select("_as_of", "id", "prediction").collect()))
 
-    def refused(self) -> list[tuple[Any, ...]]:
-        """(key, copies) of the quarantine rows in force, sorted."""
+    @property
+    def log(self) -> PredictionsLog:
         predictions = self.workload.predictions
         assert predictions is not None
-        log = predictions_log(self.spark, self.lake, NAME, predictions)
-        if not self.lake.table(predictions.quarantine).exists(self.spark):
+        return predictions_log(self.spark, self.lake, NAME, predictions)
+
+    def refused(self, *columns: str) -> list[tuple[Any, ...]]:
+        """Of the quarantine rows in force these columns, or (key, copies); sorted."""
+        if not self.log.has_quarantine():
             return []
-        return sorted(map(tuple, log.quarantined().select("_key", "_copies").collect()))
+        shown = columns or ("_key", "_copies")
+        return sorted(map(tuple, self.log.quarantined().select(*shown).collect()))
 
 
 def day(number: int) -> date:

@@ -55,12 +55,12 @@ def _end(point: str) -> None:
 @contextmanager
 def seams() -> Iterator[None]:
     """Within the block runs end, and are outrun, where `ends_at` and `outrun_by` say."""
-    stage, write_once = staging.stage, commits.write_once
+    counted, write_once = staging.counted, commits.write_once
     judge, commit = commits.PredictionsLog._judge, commits.PredictionsLog.commit
     undo = commits.Quarantine.undo
 
     def staging_ends(*args: Any, **kwargs: Any) -> Any:
-        staged = stage(*args, **kwargs)
+        staged = counted(*args, **kwargs)
         _end(_STAGED)
         return staged
 
@@ -91,7 +91,7 @@ def seams() -> Iterator[None]:
         return commit(*args)
 
     with (
-        mock.patch.object(staging, "stage", staging_ends),
+        mock.patch.object(staging, "counted", staging_ends),
         mock.patch.object(commits.PredictionsLog, "_judge", judging_ends),
         mock.patch.object(commits.Quarantine, "undo", undoing_ends),
         mock.patch.object(commits, "write_once", writing_ends),

@@ -14,6 +14,7 @@ from lakescore.lake.chain import Progress
 from lakescore.lake.commits import PredictionsLog
 from lakescore.lake.contract import with_reasons
 from lakescore.lake.lineage import CommitPlan
+from lakescore.lake.refusal import packed
 from lakescore.lake.staging import Counts, Staged, run_folder, stage
 from lakescore.lake.tables import Lake
 
@@ -38,7 +39,7 @@ class Runs:
 
     def stage(self, run_id: str, rows: list[tuple]) -> Staged:
         frame = self.spark.createDataFrame(rows, "id int, x double").coalesce(1)
-        scored = with_reasons(frame, SOURCE).withColumnRenamed("x", "prediction")
+        scored = packed(with_reasons(frame, SOURCE)).withColumnRenamed("x", "prediction")
         return stage(scored, f"{self.root}/staging/{run_id}", read=len(rows))
 
     def score(self, run_id: str, source_version: int, rows: list[tuple]):
@@ -150,7 +151,8 @@ def test_progress_survives_a_cleaned_history(runs: Runs, monkeypatch: pytest.Mon
 def test_tables_of_others_and_other_types_are_refused(runs: Runs):
     runs.score("r1", 4, [(1, 0.1)])
     plan = runs.plan("r2", 5)
-    frame = with_reasons(runs.spark.createDataFrame([("2", 0.2)], "id string, x double"), SOURCE)
+    rows = runs.spark.createDataFrame([("2", 0.2)], "id string, x double")
+    frame = packed(with_reasons(rows, SOURCE))
     staged = stage(frame.withColumnRenamed("x", "prediction"), f"{runs.root}/staging/r2", read=1)
     with pytest.raises(TypeMismatch, match="'id' is string, the table has int"):
         runs.log.commit(staged, plan)
@@ -164,7 +166,7 @@ def test_tables_of_others_and_other_types_are_refused(runs: Runs):
 
 
 def test_rows_lost_on_the_way_stop_the_run_and_leave_no_stage(spark, tmp_path: Path):
-    scored = with_reasons(spark.createDataFrame([(1, 0.1)], "id int, x double"), SOURCE)
+    scored = packed(with_reasons(spark.createDataFrame([(1, 0.1)], "id int, x double"), SOURCE))
     with (
         pytest.raises(ContractViolated, match="2 rows were read, 0 of them not in scope, and 1"),
         run_folder(spark, str(tmp_path / "staging"), "r1") as folder,

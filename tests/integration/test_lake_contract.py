@@ -11,14 +11,8 @@ from lakescore.config.column_types import canonical_type
 from lakescore.config.workload import QuarantineBounds, Source
 from lakescore.errors import ColumnMissing, ContractViolated, TypeMismatch
 from lakescore.lake.canonical import row_hash
-from lakescore.lake.contract import (
-    Survey,
-    check_bounds,
-    check_schema,
-    survey,
-    top_reasons,
-    with_reasons,
-)
+from lakescore.lake.contract import check_bounds, check_schema, top_reasons, with_reasons
+from lakescore.lake.survey import Survey, survey
 
 pytestmark = pytest.mark.spark
 

@@ -40,6 +40,16 @@ def check_expression(sql: str, *, where: str, params: Sequence[str] = ("as_of",)
     return check.tree(_parse(sql, check.refuse))
 
 
+def bare_column(sql: str) -> str | None:
+    """The column, where the expression is nothing but its name; else None."""
+    from sqlglot import exp
+
+    tree = _parse(sql, _Check(sql, "expression", ()).refuse).unnest()
+    if isinstance(tree, exp.Column) and len(tree.parts) == 1:
+        return str(tree.name)
+    return None
+
+
 def bind_as_of(sql: str, as_of: date | datetime) -> str:
     """`sql` with ``:as_of`` as a typed literal: a date, or a timestamp in UTC.
 

@@ -70,6 +70,11 @@ class ScoringSettings(ConfigModel):
     compile_min_rows: int = Field(
         default=1_000_000, ge=0, description="`auto` compiles trees from this many rows on."
     )
+    road: Literal["auto", "general"] = Field(
+        default="auto",
+        description="`auto`: tasks read the source's files themselves where they can; `general`: "
+        "Spark always does. `lakescore plan` says which, and why.",
+    )
 
 
 class Settings(ConfigModel):

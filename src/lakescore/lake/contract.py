@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -68,7 +67,7 @@ def with_reasons(
     *,
     in_use: Sequence[str] | None = None,
     masked: Collection[str] = (),
-    repeats: bool | None = None,
+    repeats: bool = True,
     recent: DataFrame | None = None,
 ) -> DataFrame:
     """The rows with CONTRACT_COLUMNS: why each may not be scored, or an empty array.
@@ -88,7 +87,7 @@ def with_reasons(
     `recent` has the keys that were predicted within `source.unique_within`, each once: rows under
     one of them are refused.
 
-    Only where a key `repeats` (as `survey` says; asked of it when None) are the rows shuffled.
+    Only where a key `repeats` (as `survey` says) are the rows shuffled.
     """
     own = [name for name in rows.columns if name != CHANGE]
     every = [name for name in own if name != INGEST]
@@ -97,7 +96,7 @@ def with_reasons(
     checked = rows.withColumn(REASONS, _reasons(rows, source, used))
     if recent is not None and source.unique_within is not None:
         checked = _refuse_recent(checked, source.key, recent, source.unique_within)
-    if survey(rows, source.key).repeats if repeats is None else repeats:
+    if repeats:
         # Rows that are alike in what is used, of which one is refused for another column, differ.
         alike = F.sha2(F.concat_ws(" ", row_hash(rows, used), F.col(REASONS)), 256)
         content = F.when(_has_no_key(source.key), whole).otherwise(alike)
@@ -130,32 +129,6 @@ def _has_no_key(key: Sequence[str]) -> Column:
 def is_valid() -> Column:
     """True for the rows that `with_reasons` found nothing against."""
     return F.size(F.col(REASONS)) == 0
-
-
-@dataclass(frozen=True)
-class Survey:
-    """Rows `read`, how many of them are out of scope, whether a key `repeats` among the others."""
-
-    read: int
-    out_of_scope: int
-    repeats: bool
-
-
-def survey(rows: DataFrame, key: Sequence[str], where: str | None = None) -> Survey:
-    """In one pass over the key columns; `where` is `predictions.where`.
-
-    Rows that share the parts of their key that they have repeat as well: they may be copies.
-    """
-    outside = F.lit(False) if where is None else ~in_scope(where)
-    by_key = rows.groupBy(*(quoted(name) for name in _apart(rows, key))).agg(
-        F.count(F.lit(1)).alias("rows"), F.count(F.when(outside, F.lit(1))).alias("outside")
-    )
-    found = by_key.agg(
-        F.coalesce(F.sum("rows"), F.lit(0)).alias("read"),
-        F.coalesce(F.sum("outside"), F.lit(0)).alias("outside"),
-        F.coalesce(F.max(F.col("rows") - F.col("outside")), F.lit(0)).alias("most"),
-    ).collect()[0]
-    return Survey(found["read"], found["outside"], found["most"] > 1)
 
 
 def in_scope(where: str | None) -> Column:
@@ -297,7 +270,7 @@ def _reasons(rows: DataFrame, source: Source, used: Sequence[str]) -> Column:
         met = F.coalesce(F.expr(expression), F.lit(False))
         found.append(F.when(~met, F.lit(f"expectation '{name}' failed")))
     if source.nan == "quarantine":
-        found += [_not_finite(name) for name in _floats(rows, used)]
+        found += [_not_finite(name) for name in float_columns(rows, used)]
     if CHANGE in rows.columns:
         found.append(F.when(F.col(CHANGE) != SCORE, F.col(CHANGE)))
     return F.filter(F.array(*found), lambda reason: reason.isNotNull())
@@ -317,7 +290,8 @@ def _refuse_recent(
     return joined.withColumn(REASONS, reasons).drop(*names.values())
 
 
-def _floats(rows: DataFrame, used: Sequence[str]) -> list[str]:
+def float_columns(rows: DataFrame, used: Sequence[str]) -> list[str]:
+    """Of the columns `used` those that may hold NaN."""
     names = {name.lower() for name in used}
     return [
         field.name
@@ -332,8 +306,8 @@ def _not_finite(name: str) -> Column:
     return F.when(F.isnan(value) | infinite, F.lit(f"{name} is NaN or infinite"))
 
 
-def _apart(rows: DataFrame, key: Sequence[str]) -> list[str]:
-    """By what rows are told apart: of changed rows only like is compared with like."""
+def told_apart_by(rows: DataFrame, key: Sequence[str]) -> list[str]:
+    """The key's columns: of changed rows only like is compared with like."""
     return [*key, CHANGE] if CHANGE in rows.columns else list(key)
 
 
@@ -343,7 +317,7 @@ def _collapse_copies(checked: DataFrame, key: Sequence[str], content: Column) ->
     One shuffle, by key. Rows without a key go by their content, so that they spread.
     """
     keyed = checked.withColumn(ROW_HASH, content)
-    groups = [F.col(quoted(name)) for name in _apart(checked, key)]
+    groups = [F.col(quoted(name)) for name in told_apart_by(checked, key)]
     spread = F.when(_has_no_key(key), F.col(ROW_HASH))
     by_content = Window.partitionBy(*groups, spread).orderBy(ROW_HASH)
     whole = by_content.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)

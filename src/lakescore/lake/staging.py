@@ -28,9 +28,9 @@ from lakescore.lake.contract import (
     REASONS,
     ROW_HASH,
     SCORE,
-    is_valid,
 )
 from lakescore.lake.leftovers import held
+from lakescore.lake.refusal import REFUSAL, unpacked
 from lakescore.lake.tables import absolute_folder, local_folder
 
 if TYPE_CHECKING:
@@ -69,22 +69,24 @@ class Counts:
 class Staged:
     """One run's rows, read from the staged files, so that reading them twice is safe.
 
-    `reasons` says how many rows each of the commonest reasons refused.
+    `paths` are folders or files; what one of them lacks of `schema` is null there. `reasons` says
+    how many rows each of the commonest reasons refused.
     """
 
-    folder: str
+    paths: tuple[str, ...]
     schema: StructType
     counts: Counts
     reasons: dict[str, int] = field(default_factory=dict)
 
     def rows(self, spark: SparkSession) -> DataFrame:
-        """Everything staged, with its fate (see `_fate`)."""
-        staged = spark.read.schema(self.schema).parquet(self.folder)
+        """Everything staged, with CONTRACT_COLUMNS and its fate (see `_fate`)."""
+        staged = unpacked(spark.read.schema(self.schema).parquet(*self.paths))
         return staged.withColumn(_FATE, _fate(self.schema))
 
     def predicted(self, spark: SparkSession) -> DataFrame:
         """The rows to make visible, with the scored frame's own columns."""
-        own = [name for name in self.schema.names if name not in (*CONTRACT_COLUMNS, CHANGE)]
+        told = (*CONTRACT_COLUMNS, REFUSAL, CHANGE)
+        own = [name for name in self.schema.names if name not in told]
         predicted = self.rows(spark).where(F.col(_FATE) == "predicted")
         return predicted.select(*(F.col(quoted(name)) for name in own))
 
@@ -166,23 +168,34 @@ def run_folder(spark: SparkSession, staging: str, run_id: str) -> Iterator[str]:
 
 
 def stage(scored: DataFrame, folder: str, *, read: int, out_of_scope: int = 0) -> Staged:
-    """Write the scored frame, with its CONTRACT_COLUMNS, in one pass, and count what is there.
+    """Write the scored frame, with its REFUSAL column, in one pass, and count what is there.
 
     `read` and `out_of_scope` come from `survey`, a count of its own, so that a row lost or
     doubled between the source and here is seen. Raises ContractViolated when the sum is off.
     """
-    spark = scored.sparkSession
     _check_columns(scored)
     scored.write.mode("overwrite").parquet(folder)
-    staged = Staged(folder, scored.schema, Counts(0, 0, 0))
+    return counted(scored.sparkSession, (folder,), scored.schema, read, out_of_scope)
+
+
+def counted(
+    spark: SparkSession,
+    paths: tuple[str, ...],
+    schema: StructType,
+    read: int,
+    out_of_scope: int = 0,
+) -> Staged:
+    """What is staged in `paths`, counted there. Raises as `stage`."""
+    staged = Staged(paths, schema, Counts(0, 0, 0))
     tallies = _tallies(staged.rows(spark))
     counts = _counts(tallies, read, out_of_scope)
-    return Staged(folder, scored.schema, counts, _top_reasons(tallies))
+    return Staged(paths, schema, counts, _top_reasons(tallies))
 
 
 def _fate(schema: StructType) -> Column:
     """'predicted', 'quarantined', and for upserts 'deleted' or 'out_of_scope'."""
-    judged = F.when(is_valid(), F.lit("predicted")).otherwise(F.lit("quarantined"))
+    valid = F.col(REFUSAL).isNull()
+    judged = F.when(valid, F.lit("predicted")).otherwise(F.lit("quarantined"))
     if CHANGE not in schema.names:
         return judged
     return F.when(F.col(CHANGE) == SCORE, judged).otherwise(F.col(CHANGE))
@@ -214,11 +227,10 @@ def _has_files(spark: SparkSession, folder: str) -> bool:
 
 
 def _check_columns(scored: DataFrame) -> None:
-    missing = [name for name in CONTRACT_COLUMNS if name not in scored.columns]
-    if missing:
+    if REFUSAL not in scored.columns:
         raise UsageError(
-            f"the scored frame lacks {', '.join(missing)}",
-            hint="keep the columns that `with_reasons` adds through the feature and scoring steps",
+            f"the scored frame lacks {REFUSAL}",
+            hint="keep the column that `packed` adds through the feature and scoring steps",
         )
     lowered = [name.lower() for name in scored.columns]
     doubled = sorted({name for name in lowered if lowered.count(name) > 1})

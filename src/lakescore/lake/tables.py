@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from lakescore.config.base import quoted
 from lakescore.config.settings import LakeSettings
@@ -232,6 +233,11 @@ def local_folder(path: str) -> Path | None:
     """The path as one of this machine's file system; None when another file system has it."""
     bare = re.sub(r"^file:/*(?=/)", "", path)
     return None if _SCHEME.match(bare) else Path(bare)
+
+
+def local_files(rows: DataFrame) -> list[str]:
+    """The data files of a frame over one table, as paths of this machine's file system."""
+    return [unquote(str(local_folder(path))) for path in rows.inputFiles()]
 
 
 def _known_in_catalog(spark: SparkSession, identifier: str) -> list[str]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 import lakescore.errors
@@ -51,7 +50,7 @@ class BatchScorer(Protocol):
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
     """What a scored batch holds: the kept columns as they came, then the predictions."""
 
     keep: tuple[str, ...]
@@ -79,14 +78,14 @@ def score_frame(
 ) -> DataFrame:
     """The `keep` columns of `df`, untouched, then `column` (double) and `class_column` (int).
 
-    `skip` names a boolean or array column: rows where it is true, or not empty, get null
-    predictions and are not shown to the model. `key` names a row in an error and is part of
+    `skip` names a column: rows where it is not null get null predictions and are not shown to
+    the model. `key` names a row in an error and is part of
     `keep`. `compile` compiles the model on each host first, where it can be.
 
     Raises ColumnMissing and UsageError at once. ModelBroken is raised by the task for a
     prediction that is not finite; `error_from_task` finds it in what Spark then raises.
     """
-    layout = _Layout(
+    layout = Layout(
         keep=tuple(keep),
         key=tuple(key) or tuple(keep[:1]),
         column=column,
@@ -122,7 +121,7 @@ def error_from_task(error: BaseException) -> LakescoreError | None:
     return kind(what, hint=hint or None)
 
 
-def _check(df: DataFrame, model: BatchScorer, layout: _Layout) -> None:
+def _check(df: DataFrame, model: BatchScorer, layout: Layout) -> None:
     needed = [*layout.keep, *model.inputs, *([layout.skip] if layout.skip else [])]
     missing = sorted(set(needed) - set(df.columns))
     if missing:
@@ -142,19 +141,19 @@ def _check(df: DataFrame, model: BatchScorer, layout: _Layout) -> None:
 
 
 def _task(
-    model: BatchScorer, layout: _Layout, names: tuple[str, ...]
+    model: BatchScorer, layout: Layout, names: tuple[str, ...]
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def score_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        scorer = _made_ready(model, layout.compile)
+        scorer = made_ready(model, layout.compile)
         for numbered in batches:
             batch = pa.RecordBatch.from_arrays(numbered.columns, names=names)
             for start in range(0, batch.num_rows, layout.batch_rows):
-                yield _scored(batch.slice(start, layout.batch_rows), scorer, layout)
+                yield scored(batch.slice(start, layout.batch_rows), scorer, layout)
 
     return score_partition
 
 
-def _made_ready(model: BatchScorer, compile: bool) -> BatchScorer:
+def made_ready(model: BatchScorer, compile: bool) -> BatchScorer:
     """The worker's own copy of this model: tasks after the first reuse what it has built."""
     if model.sha256 not in _ready:
         _ready[model.sha256] = model
@@ -167,12 +166,13 @@ def _made_ready(model: BatchScorer, compile: bool) -> BatchScorer:
     return scorer
 
 
-def _scored(batch: pa.RecordBatch, scorer: BatchScorer, layout: _Layout) -> pa.RecordBatch:
+def scored(batch: pa.RecordBatch, scorer: BatchScorer, layout: Layout) -> pa.RecordBatch:
+    """The batch's kept columns and predictions. Raises ModelBroken for one that is not finite."""
     if layout.skip is None:
         scores = _finite(scorer.predict(batch), batch, layout)
         absent = None
     else:
-        wanted = _wanted(batch.column(layout.skip))
+        wanted = batch.column(layout.skip).is_null().to_numpy(zero_copy_only=False)
         scores = np.zeros(batch.num_rows)
         if wanted.any():
             rows = batch if wanted.all() else batch.filter(pa.array(wanted))
@@ -188,15 +188,8 @@ def _scored(batch: pa.RecordBatch, scorer: BatchScorer, layout: _Layout) -> pa.R
     return pa.RecordBatch.from_arrays(columns, names=names)
 
 
-def _wanted(skip: pa.Array) -> npt.NDArray[np.bool_]:
-    """Where a boolean is not true, or a list has no element."""
-    if not pa.types.is_boolean(skip.type):
-        skip = pc.greater(pc.list_value_length(skip), 0)
-    return ~np.asarray(skip.fill_null(False).to_numpy(zero_copy_only=False), dtype=bool)
-
-
 def _finite(
-    scores: npt.NDArray[np.float64], batch: pa.RecordBatch, layout: _Layout
+    scores: npt.NDArray[np.float64], batch: pa.RecordBatch, layout: Layout
 ) -> npt.NDArray[np.float64]:
     if scores.shape != (batch.num_rows,):
         raise ModelBroken(

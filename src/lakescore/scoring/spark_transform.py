@@ -59,7 +59,7 @@ def transform_frame(
     outputs = _outputs(pipeline)
     kept = F.struct(*(F.col(quoted(name)) for name in keep)).alias(_KEPT)
     inputs = [F.col(quoted(name)) for name in df.columns if name not in outputs.others]
-    wanted = F.lit(True) if skip is None else ~_skipped(df, skip)
+    wanted = F.lit(True) if skip is None else F.col(quoted(skip)).isNull()
     rows = df.select(kept, *inputs, wanted.alias(_WANTED))
     scored = _transformed(rows.where(_WANTED), pipeline)
     score = _finite(_score(outputs), tuple(key) or tuple(keep[:1]))
@@ -125,9 +125,3 @@ def _finite(score: Column, key: Sequence[str]) -> Column:
 def _named(name: str) -> Column:
     value = F.col(f"{_KEPT}.{quoted(name)}").cast("string")
     return F.concat(F.lit(f"{name}="), F.coalesce(value, F.lit("null")))
-
-
-def _skipped(df: DataFrame, skip: str) -> Column:
-    column = F.col(quoted(skip))
-    boolean = dict(df.dtypes)[skip] == "boolean"
-    return F.coalesce(column if boolean else F.size(column) > 0, F.lit(False))

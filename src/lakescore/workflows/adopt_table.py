@@ -185,7 +185,7 @@ def _compare(adopting: _Adopting) -> RunResult:
     """What the current model says of the same source version, beside what stands."""
     from lakescore.evaluation.score_differences import score_differences
     from lakescore.lake.chain import Progress
-    from lakescore.lake.staging import run_folder, stage
+    from lakescore.lake.staging import run_folder
     from lakescore.workflows.scored_rows import scored_rows
     from lakescore.workflows.scoring_model import scoring_model
     from lakescore.workflows.task_errors import task_errors
@@ -205,7 +205,7 @@ def _compare(adopting: _Adopting) -> RunResult:
         )
         plan = ScoringPlan(workload, model, pins, Progress(), step)
         rows = scored_rows(spark, settings, plan, step)
-        staged = stage(rows.frame, folder, read=rows.read, out_of_scope=rows.out_of_scope)
+        staged = rows.stage(f"{folder}/scored")
         found = score_differences(
             adopting.table.read(spark),
             staged.predicted(spark),

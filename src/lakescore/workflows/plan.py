@@ -13,6 +13,7 @@ from lakescore.workflows.as_of import on_day, today
 from lakescore.workflows.output_columns import added_columns
 from lakescore.workflows.pins import Pins, pin_tables
 from lakescore.workflows.predict import source_columns
+from lakescore.workflows.road import GENERAL, Road, road_of
 from lakescore.workflows.row_expressions import check_source_rows
 from lakescore.workflows.scoring_model import ScoringModel, scoring_model
 from lakescore.workflows.source_freshness import SourceFreshness, source_freshness
@@ -47,8 +48,9 @@ FORMAT = 1
 class ScoringPlan:
     """What one commit of a scoring run will read and write. No `step`: nothing to do.
 
-    `changes` are the rows of a catch-up, unless it reads some files alone. `adds` is for people:
-    the columns ("name type") that the predictions table lacks.
+    `changes` are the rows of a catch-up, unless it reads some files alone. `road` is how its rows
+    come to the model. `adds` is for people: the columns ("name type") that the predictions table
+    lacks.
     """
 
     workload: Workload
@@ -57,6 +59,7 @@ class ScoringPlan:
     progress: Progress
     step: Step | None
     freshness: SourceFreshness | None = None
+    road: Road = GENERAL
     adds: tuple[str, ...] = ()
     changes: Changes | None = field(default=None, compare=False, repr=False)
 
@@ -130,14 +133,25 @@ class ScoringPlan:
 
     def lines(self) -> Iterator[str]:
         """The plan for people."""
-        source = self.pins.source
-        model = self.model.describe()
-        step = self.step
+        model, step = self.model.describe(), self.step
         yield f"workload     {self.workload.name} ({step.mode if step else self.predictions.mode})"
         yield f"model        {model['model']} (version {model['version']}, {model['flavour']})"
-        yield f"source       {source}" + (f", {step.because}" if step else "")
-        if step is not None and step.read_by is not None:
-            yield f"read by      {step.read_by}"
+        yield f"source       {self.pins.source}" + (f", {step.because}" if step else "")
+        yield from self._lines_of_reading()
+        yield f"predictions  {self.predictions.table}, commit {self.progress.next_seq}"
+        yield f"quarantine   {self.predictions.quarantine}"
+        if self.adds:
+            yield f"adds         {', '.join(self.adds)} to the predictions, in a commit of its own"
+        if step is None:
+            yield "nothing to do: the source has no newer commit"
+        else:
+            yield from self._lines_of_writing(step)
+
+    def _lines_of_reading(self) -> Iterator[str]:
+        if self.step is not None and self.step.read_by is not None:
+            yield f"read by      {self.step.read_by}"
+        if self.step is not None:
+            yield f"road         {self.road}"
         if self.freshness is not None:
             yield f"freshness    {self.freshness}"
         for entry in self.pins.describe():
@@ -145,22 +159,18 @@ class ScoringPlan:
                 yield f"context      {entry['table']}@{entry['version']} ({entry['role']})"
         for view in self.pins.views:
             yield f"view         {view} is {view.how()}"
-        yield f"predictions  {self.predictions.table}, commit {self.progress.next_seq}"
-        yield f"quarantine   {self.predictions.quarantine}"
-        if self.adds:
-            yield f"adds         {', '.join(self.adds)} to the predictions, in a commit of its own"
-        if step is not None and step.replaces is not None:
+
+    def _lines_of_writing(self, step: Step) -> Iterator[str]:
+        if step.replaces is not None:
             yield f"replaces     the workload's rows where {step.replaces}"
-        if step is not None and step.merge_by:
+        if step.merge_by:
             yield f"merges       by {', '.join(step.merge_by)}; deleted rows: {step.on_delete}"
-        if step is not None and step.mode == "append" and self.predictions.when_deleted == "ignore":
+        if step.mode == "append" and self.predictions.when_deleted == "ignore":
             yield "deletes      of source rows are ignored: their predictions stand"
-        if step is not None and step.mode in ("backfill", "retry"):
+        if step.mode in ("backfill", "retry"):
             yield f"first        what is new is scored: `lakescore plan {self.workload.name}`"
-        if step is not None and step.more:
+        if step.more:
             yield "then         the next chunk, each in a commit of its own"
-        if step is None:
-            yield "nothing to do: the source has no newer commit"
 
     def _content(self) -> dict[str, Any]:
         return {
@@ -169,6 +179,7 @@ class ScoringPlan:
             "model": self.model.describe(),
             "pins": self.pins.describe(),
             "step": self.step.describe() if self.step else None,
+            "road": self.road.name,
             "commit_seq": self.progress.next_seq,
             "code_version": code_version(),
             **self._declared(),
@@ -224,8 +235,8 @@ def make_plan(
     return ScoringPlan(workload, model, pins, progress, step, freshness)
 
 
-def followed(spark: SparkSession, plan: ScoringPlan) -> ScoringPlan:
-    """The plan with the `changes` of its catch-up, once its source was checked.
+def followed(spark: SparkSession, settings: Settings, plan: ScoringPlan) -> ScoringPlan:
+    """The plan with its road and the `changes` of its catch-up, once its source was checked.
 
     Of the changes only their kinds are read. Raises what `check_schema` and
     `check_source_rows` do, and SourceChanged and TypeMismatch for a range that cannot be followed.
@@ -234,6 +245,7 @@ def followed(spark: SparkSession, plan: ScoringPlan) -> ScoringPlan:
     if step is None:
         return plan
     _check_source(spark, plan)
+    plan = replace(plan, road=road_of(settings, plan, step))
     if not step.catches_up or step.files is not None:
         return plan
     with task_errors(str(source)):
@@ -321,5 +333,5 @@ def plan_scoring(
     with scoring_model(settings, workload, version) as model:
         progress = log.progress(day_of(predictions, request), start_over=request.kind == "full")
         plan = make_plan(spark, lake, workload, model, progress=progress, request=request)
-        plan = followed(spark, plan)
+        plan = followed(spark, settings, plan)
         return replace(plan, adds=added_columns(spark, lake, plan))

@@ -175,7 +175,7 @@ def _plan(scoring: _Scoring, request: Request) -> ScoringPlan:
     scoring.run.pins = plan.pins.describe()
     if plan.freshness is not None:
         _check_freshness(scoring.run, plan.freshness)
-    return followed(scoring.spark, plan)
+    return followed(scoring.spark, scoring.settings, plan)
 
 
 def _check_freshness(run: RunResult, freshness: SourceFreshness) -> None:
@@ -191,7 +191,7 @@ def _check_freshness(run: RunResult, freshness: SourceFreshness) -> None:
 
 def _score_once(scoring: _Scoring, plan: ScoringPlan, step: Step) -> CommitOutcome | None:
     """Score and commit one step; None when a retry found no row to commit."""
-    from lakescore.lake.staging import run_folder, stage
+    from lakescore.lake.staging import run_folder
 
     spark, settings, run = scoring.spark, scoring.settings, scoring.run
     source = str(plan.pins.source)
@@ -201,9 +201,7 @@ def _score_once(scoring: _Scoring, plan: ScoringPlan, step: Step) -> CommitOutco
             run.pins = plan.pins.describe()
             rows = scored_rows(spark, settings, plan, step)
         with run.phase("score"):
-            staged = stage(
-                rows.frame, f"{folder}/scored", read=rows.read, out_of_scope=rows.out_of_scope
-            )
+            staged = rows.stage(f"{folder}/scored")
         if step.mode == "retry":
             if staged.counts.predicted == 0:
                 _still_refused(scoring, staged)

@@ -1,15 +1,15 @@
-"""The rows of one scoring run, judged by their contract and scored; nothing is written yet."""
+"""The rows of one scoring run, judged by their contract and scored; nothing is visible yet."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from lakescore.workflows.earlier_commits import recent_keys, refused_rows
 from lakescore.workflows.late_context import late_context
-from lakescore.workflows.predict import Output, predict, source_columns
+from lakescore.workflows.predict import Output, batch_scorer, predict, source_columns
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -17,22 +17,24 @@ if TYPE_CHECKING:
     from lakescore.config.settings import ScoringSettings, Settings
     from lakescore.config.workload import Context
     from lakescore.features.intervals import PredictionTimes
-    from lakescore.lake.contract import Survey
+    from lakescore.lake.left_rows import LeftRows
+    from lakescore.lake.staging import Staged
+    from lakescore.lake.survey import Survey
+    from lakescore.scoring.arrow import Layout
+    from lakescore.scoring.files import Columns
     from lakescore.workflows.plan import ScoringPlan
     from lakescore.workflows.steps import Step
 
 
 @dataclass(frozen=True)
 class ScoredRows:
-    """`frame` is lazy: key, pass-through, prediction and contract columns.
+    """What `stage` scores, writes into a folder and counts there.
 
     `predicted_until` is the last prediction time where the model has contexts over time;
     `late_context` as in CommitPlan.
     """
 
-    frame: DataFrame
-    read: int
-    out_of_scope: int
+    stage: Callable[[str], Staged]
     predicted_until: datetime | None = None
     late_context: Mapping[str, int] = field(default_factory=dict)
 
@@ -41,28 +43,132 @@ def scored_rows(
     spark: SparkSession, settings: Settings, plan: ScoringPlan, step: Step
 ) -> ScoredRows:
     """The rows of the step, whose source fits the model (see `plan.followed`)."""
+    run = _Run(spark, settings, plan, step)
+    landed = _landed(run)
+    if plan.road.inputs is not None:
+        direct = _directly(run, landed, plan.road.inputs)
+        if direct is not None:
+            return direct
+    return _by_spark(run, landed)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What every step below needs."""
+
+    spark: SparkSession
+    settings: Settings
+    plan: ScoringPlan
+    step: Step
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        source, predictions = self.plan.workload.source, self.plan.predictions
+        return tuple(dict.fromkeys([*source.key, *predictions.passthrough]))
+
+    @property
+    def in_use(self) -> list[str] | None:
+        """The source's columns that a prediction is made of; None for all."""
+        return source_columns(
+            self.plan.workload, self.plan.model, self.plan.predictions.passthrough
+        )[1]
+
+    def compiles(self, rows: int) -> bool:
+        return should_compile(self.settings.scoring, rows)
+
+
+def _by_spark(run: _Run, landed: DataFrame) -> ScoredRows:
+    """The general road: whatever the rows, the contract and the model need."""
+    scoped, found = _scoped(landed, run.plan.workload.source.key, run.plan.predictions.where)
+    judged = _judged(run, scoped, repeats=found.repeats)
+    times = _prediction_times(run.plan, judged)
+    scored = found.read - found.out_of_scope
+    frame = _predicted(run, judged, scored, repeats=found.repeats, times=times)
+
+    def stage(folder: str) -> Staged:
+        from lakescore.lake.staging import stage
+
+        return stage(frame, folder, read=found.read, out_of_scope=found.out_of_scope)
+
+    until = None if times is None else times.last
+    return ScoredRows(stage, until, late_context(run.spark, run.plan))
+
+
+def _directly(run: _Run, landed: DataFrame, inputs: Mapping[str, str]) -> ScoredRows | None:
+    """The direct road: tasks read the files, and leave to Spark the rows that must be judged.
+
+    None when too many keys come twice.
+    """
+    from lakescore.lake.left_rows import left_rows
+    from lakescore.lake.survey import survey
+    from lakescore.lake.tables import local_files, local_folder
+    from lakescore.scoring.files import score_files
+
+    source = run.plan.workload.source
+    found = survey(landed, source.key)
+    used = landed.columns if run.in_use is None else run.in_use
+    left = left_rows(landed, source, used, repeats=found.repeats)
+    if left is None:
+        return None
+    judged = _judged(run, landed.where(left.condition()), repeats=found.repeats)
+    by_spark = _predicted(run, judged, 0, repeats=found.repeats, times=None)
+
+    def stage(folder: str) -> Staged:
+        from lakescore.lake.staging import counted
+
+        scored = score_files(
+            run.spark,
+            local_files(landed),
+            batch_scorer(run.plan.model),
+            columns=_columns(run, inputs, left),
+            layout=_layout(run, found.read),
+            leave=left,
+            folder=str(local_folder(f"{folder}/direct")),
+        )
+        paths = scored.paths
+        if scored.left or not paths:
+            by_spark.write.parquet(f"{folder}/judged")
+            paths = (*paths, f"{folder}/judged")
+        return counted(run.spark, paths, by_spark.schema, found.read)
+
+    return ScoredRows(stage)
+
+
+def _layout(run: _Run, rows: int) -> Layout:
+    from lakescore.scoring.arrow import Layout
+
+    predictions = run.plan.predictions
+    return Layout(
+        keep=run.kept,
+        key=run.plan.workload.source.key,
+        column=predictions.column,
+        class_column=predictions.class_column,
+        threshold=predictions.threshold,
+        skip=None,
+        batch_rows=run.settings.scoring.batch_rows,
+        compile=run.compiles(rows),
+    )
+
+
+def _columns(run: _Run, inputs: Mapping[str, str], left: LeftRows) -> Columns:
+    from lakescore.scoring.files import Columns
+
+    schema = run.plan.pins.source.schema
+    types = {field.name.lower(): field.dataType.simpleString() for field in schema}
+    read = dict.fromkeys([*run.kept, *inputs.values(), *left.not_null, *left.finite])
+    return Columns({name: types[name.lower()] for name in read}, inputs)
+
+
+def _judged(run: _Run, rows: DataFrame, *, repeats: bool) -> DataFrame:
     from lakescore.lake.contract import with_reasons
 
-    source, predictions = plan.workload.source, plan.predictions
-    _, in_use = source_columns(plan.workload, plan.model, predictions.passthrough)
-    landed = _landed(spark, settings, plan, step)
-    scoped, found = _scoped(landed, source.key, predictions.where)
-    judged = with_reasons(
-        scoped,
-        source,
-        in_use=in_use,
-        masked=predictions.quarantine_mask,
-        repeats=found.repeats,
-        recent=recent_keys(spark, settings, plan, step),
-    )
-    times = _prediction_times(plan, judged)
-    scored = found.read - found.out_of_scope
-    return ScoredRows(
-        _predicted(spark, settings.scoring, plan, judged, scored, times=times),
-        found.read,
-        found.out_of_scope,
-        None if times is None else times.last,
-        late_context(spark, plan),
+    return with_reasons(
+        rows,
+        run.plan.workload.source,
+        in_use=run.in_use,
+        masked=run.plan.predictions.quarantine_mask,
+        repeats=repeats,
+        recent=recent_keys(run.spark, run.settings, run.plan, run.step),
     )
 
 
@@ -77,12 +183,13 @@ def _prediction_times(plan: ScoringPlan, judged: DataFrame) -> PredictionTimes |
     return prediction_times(judged.where(is_valid()), by)
 
 
-def _landed(spark: SparkSession, settings: Settings, plan: ScoringPlan, step: Step) -> DataFrame:
+def _landed(run: _Run) -> DataFrame:
     from pyspark.sql import functions as F
 
     from lakescore.lake.changes import refuse_recreated
     from lakescore.lake.contract import CHANGE, SCORE
 
+    spark, plan, step = run.spark, run.plan, run.step
     source = plan.pins.source
     if step.files is not None:
         rows = step.files.read(spark, source)
@@ -93,7 +200,7 @@ def _landed(spark: SparkSession, settings: Settings, plan: ScoringPlan, step: St
         return source.read(spark)
     refuse_recreated(source, source.version, plan.progress.source_id)
     if step.reads == "refused":
-        return refused_rows(spark, settings, plan, source.read(spark))
+        return refused_rows(spark, run.settings, plan, source.read(spark))
     return source.read(spark).where(step.rows_where)
 
 
@@ -104,7 +211,8 @@ def _scoped(landed: DataFrame, key: Sequence[str], where: str | None) -> tuple[D
     """
     from pyspark.sql import functions as F
 
-    from lakescore.lake.contract import CHANGE, OUT_OF_SCOPE, SCORE, in_scope, survey
+    from lakescore.lake.contract import CHANGE, OUT_OF_SCOPE, SCORE, in_scope
+    from lakescore.lake.survey import survey
 
     if CHANGE not in landed.columns:
         found = survey(landed, key, where)
@@ -116,39 +224,39 @@ def _scoped(landed: DataFrame, key: Sequence[str], where: str | None) -> tuple[D
 
 
 def _predicted(
-    spark: SparkSession,
-    scoring: ScoringSettings,
-    plan: ScoringPlan,
+    run: _Run,
     judged: DataFrame,
     rows: int,
     *,
+    repeats: bool,
     times: PredictionTimes | None,
 ) -> DataFrame:
-    from lakescore.lake.contract import CHANGE, CONTRACT_COLUMNS, REASONS
+    from lakescore.lake.contract import CHANGE, COPIES
+    from lakescore.lake.refusal import REFUSAL, packed
 
-    source, predictions = plan.workload.source, plan.predictions
-    contexts = plan.model.contexts(plan.workload)
-    frames = plan.pins.frames(spark)
+    source, predictions = run.plan.workload.source, run.plan.predictions
+    contexts = run.plan.model.contexts(run.plan.workload)
+    frames = run.plan.pins.frames(run.spark)
     if times is not None:
         check_freshness(times, contexts, frames)
-    changes = [CHANGE] if CHANGE in judged.columns else []
-    keep = dict.fromkeys([*source.key, *predictions.passthrough, *CONTRACT_COLUMNS, *changes])
+    told = packed(judged, copies=repeats)
+    beside = [name for name in (COPIES, REFUSAL, CHANGE) if name in told.columns]
     return predict(
-        judged,
-        plan.model,
+        told,
+        run.plan.model,
         source=source,
         contexts=contexts,
         frames=frames,
         output=Output(
-            keep=tuple(keep),
+            keep=(*run.kept, *beside),
             key=source.key,
             column=predictions.column,
             class_column=predictions.class_column,
             threshold=predictions.threshold,
-            skip=REASONS,
+            skip=REFUSAL,
         ),
-        scoring=scoring,
-        compile_trees=should_compile(scoring, rows),
+        scoring=run.settings.scoring,
+        compile_trees=run.compiles(rows),
         times=times,
     )
 

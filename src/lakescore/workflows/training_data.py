@@ -193,6 +193,7 @@ def valid_rows(spark: SparkSession, workload: Workload, pins: Pins) -> DataFrame
     from pyspark.sql import functions as F
 
     from lakescore.lake.contract import with_reasons
+    from lakescore.lake.survey import survey
 
     source, split = workload.source, workload.split
     rows = pins.source.read(spark)
@@ -201,7 +202,8 @@ def valid_rows(spark: SparkSession, workload: Workload, pins: Pins) -> DataFrame
     if split is None:
         raise UsageError(f"workload '{workload.name}' has no split", where="split")
     present = [name for name in used if name in rows.columns]
-    judged = with_reasons(rows, source, in_use=present)
+    repeats = survey(rows, source.key).repeats
+    judged = with_reasons(rows, source, in_use=present, repeats=repeats)
     placed = judged.withColumn(SPLIT, split_column(split, source.key))
     return placed.where(F.col(SPLIT).isNotNull())
 

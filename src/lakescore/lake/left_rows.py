@@ -1,0 +1,98 @@
+"""Rows that the contract must look at one by one, told alike by Spark and over Arrow batches.
+
+The direct road scores all others as it reads them: these are valid whatever else they hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import functions as F
+
+from lakescore.config.base import quoted
+from lakescore.lake.contract import float_columns
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from pyspark.sql import Column, DataFrame
+
+    from lakescore.config.workload import Source
+
+#: With more keys that come twice than this every row is judged.
+MOST_REPEATED = 1_000
+
+
+@dataclass(frozen=True)
+class LeftRows:
+    """Rows with no value in `not_null`, NaN or infinity in `finite`, or a key that may repeat.
+
+    `repeated` has, for each key column, the values that stand in a key which comes twice: a row
+    whose every key column has one of these may share its key.
+    """
+
+    not_null: tuple[str, ...]
+    finite: tuple[str, ...]
+    repeated: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+
+    def condition(self) -> Column:
+        """True for such a row; never null."""
+        found = [F.col(quoted(name)).isNull() for name in self.not_null]
+        for name in self.finite:
+            value = F.col(quoted(name)).cast("double")
+            unusual = F.isnan(value) | (F.abs(value) == F.lit(float("inf")))
+            found.append(F.coalesce(unusual, F.lit(False)))
+        if self.repeated:
+            shared = F.lit(True)
+            for name, values in self.repeated:
+                shared &= F.coalesce(F.col(quoted(name)).isin(list(values)), F.lit(False))
+            found.append(shared)
+        return reduce(or_, found, F.lit(False))
+
+    def __call__(self, batch: pa.RecordBatch) -> npt.NDArray[np.bool_]:
+        """Where the batch has such rows, shape (rows,)."""
+        left = np.zeros(batch.num_rows, dtype=bool)
+        for name in self.not_null:
+            column = batch.column(name)
+            if column.null_count:
+                left |= column.is_null().to_numpy(zero_copy_only=False)
+        for name in self.finite:
+            finite = pc.is_finite(batch.column(name)).fill_null(True)
+            left |= ~finite.to_numpy(zero_copy_only=False)
+        if self.repeated:
+            shared = np.ones(batch.num_rows, dtype=bool)
+            for name, values in self.repeated:
+                column = batch.column(name)
+                known = pa.array(values, type=column.type)
+                shared &= pc.is_in(column, value_set=known).to_numpy(zero_copy_only=False)
+            left |= shared
+        return left
+
+
+def left_rows(
+    rows: DataFrame, source: Source, used: Sequence[str], *, repeats: bool
+) -> LeftRows | None:
+    """Which of the rows must be judged; None when all must, for too many keys repeat.
+
+    `used` are the columns in which NaN is judged, where the contract refuses it. Looks for the
+    keys that come twice only where one `repeats`.
+    """
+    required = [name for name, column in source.columns.items() if not column.nullable]
+    not_null = tuple(dict.fromkeys([*source.key, *required]))
+    finite = tuple(float_columns(rows, used)) if source.nan == "quarantine" else ()
+    if not repeats:
+        return LeftRows(not_null, finite)
+    keys = [quoted(name) for name in source.key]
+    counted = rows.dropna("any", subset=keys).groupBy(*keys).count().where("count > 1")
+    found = counted.select(*keys).limit(MOST_REPEATED + 1).collect()
+    if len(found) > MOST_REPEATED:
+        return None
+    values = [tuple({row[place] for row in found}) for place in range(len(keys))]
+    repeated = tuple(zip(source.key, values, strict=True)) if found else ()
+    return LeftRows(not_null, finite, repeated)
