@@ -41,12 +41,12 @@ test-fast: setup ## The tests of the code alone: no Spark, no browser, within a 
 test-compat: ## The small suite on Spark 3.3, Delta 2.3, pandas 1.5 and Python 3.10
 	@PYTHON=$(COMPAT_PYTHON) sh scripts/setup.sh compat; code=$$?; \
 	if [ $$code -eq 3 ] && [ -z "$$CI" ]; then echo "test-compat skipped: see the line above"; exit 0; fi; \
-	[ $$code -eq 0 ] && $(COMPAT)/bin/python -m pytest tests/compat
+	[ $$code -eq 0 ] && $(COMPAT)/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadfile tests/compat
 
 test-faults: setup ## Random stories, real kills, twins, a failing environment (LAKESCORE_STORIES, _STEPS, _KILLS)
 	@rm -rf $(FAULTS)
 	@export LAKESCORE_STORIES=$${LAKESCORE_STORIES:-16} LAKESCORE_STEPS=$${LAKESCORE_STEPS:-27} \
-	LAKESCORE_FAULTS_OUT=$(FAULTS); \
+	LAKESCORE_FAULTS_OUT=$(FAULTS) LAKESCORE_TEST_MEMORY=3g; \
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile tests/faults; code=$$?; \
 	$(BIN)/python -m tests.faults.tally $(FAULTS) $(FAULTS_PAGE) && exit $$code
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile -m slow tests/integration tests/e2e

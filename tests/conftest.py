@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,7 +52,7 @@ def settings_under(root: Path) -> Settings:
         ),
         spark=SparkSettings(
             master="local[2]",
-            driver_memory="1g",
+            driver_memory=os.environ.get("LAKESCORE_TEST_MEMORY", "1g"),
             shuffle_partitions=2,
             delta_snapshot_partitions=2,
             conf={**INTERPRETED, "spark.driver.extraJavaOptions": LONG_RUN_JVM},

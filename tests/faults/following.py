@@ -66,7 +66,7 @@ class Following(LakeRules):
         options: dict[str, Any] = {"backfill_by": "day", "rescore": rescore}
         told = self.telling
         self.chunked, self.rescore = told.number % 2 == 1, rescore
-        self.keeps = keeps and told.mode == "append" and told.number % 8 == 0
+        self.keeps = keeps and told.mode == "append" and told.number % 16 == 0
         if self.chunked:
             options["max_rows_per_commit"] = CHUNK_ROWS
         if self.keeps:
@@ -290,7 +290,7 @@ class Following(LakeRules):
             self.life.score()
         self.partial, self.earlier = True, []
 
-    @precondition(lambda self: not self.partial)
+    @precondition(lambda self: self.idle > 0 and not self.partial)
     @rule(rival=st.sampled_from(RIVALS), kind=st.sampled_from(["score", "full"]))
     def twin(self, rival: str, kind: str) -> None:
         """Another run commits between this run's plan and its commit."""

@@ -151,6 +151,7 @@ class LakeRules(LakeStory):
     def lose_history(self) -> None:
         self._drew("lose_history")
         TALLY.fault("lose history of the predictions")
+        self._look()
         lose_history(self.spark, self.scores_table)
         self.known, self.earlier, self.forgot = {}, [], True
 
@@ -160,6 +161,7 @@ class LakeRules(LakeStory):
     def vacuum(self) -> None:
         self._drew("vacuum")
         TALLY.fault("vacuum")
+        self._look()
         vacuum(self.spark, self.scores_table)
         self.known, self.earlier = {}, []
 
@@ -179,6 +181,7 @@ class LakeRules(LakeStory):
 
     # --- what happens to a run -----------------------------------------------------------------
 
+    @precondition(lambda self: self.idle > 0)
     @rule()
     def crash(self) -> None:
         """A run ends at some point of a commit; what it left must do no harm."""
