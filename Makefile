@@ -18,7 +18,7 @@ EXTRAS := --extra local --extra demo --extra train --extra synapse --extra dev
 
 export PYTHON
 
-.PHONY: help setup setup-compat demo test test-fast test-compat test-faults test-mutations lint format package docs lock bench clean clean-lake
+.PHONY: help setup setup-compat demo test test-fast test-compat test-faults test-mutations lint format package docs lock bench bench-smoke bench-flights clean clean-lake
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,7 +78,13 @@ lock: setup ## Resolve the locks anew: packages (with hashes and markers) and ja
 	@$(LOCK) pyproject.toml requirements/compat.in -o requirements/compat.txt
 	@$(BIN)/python scripts/lock_jars.py
 
-bench: setup ## The single-node script beside the demo's champion (after make demo) by paired bootstrap
+bench: setup ## Scoring beside its peers, 1M to 16M rows: an hour and more on an idle machine (BENCH=options)
+	@$(BIN)/python -m benchmarks.scoring.bench $(BENCH)
+
+bench-smoke: setup ## The same over 1M rows, once: the ratios in a few minutes
+	@$(BIN)/python -m benchmarks.scoring.bench --smoke --folder .cache/bench-smoke $(BENCH)
+
+bench-flights: setup ## The single-node script beside the demo's champion (after make demo) by paired bootstrap
 	@$(BIN)/python benchmarks/champion_scores.py .cache/champion.csv
 	@$(BIN)/python benchmarks/single_node_flights.py --against .cache/champion.csv
 

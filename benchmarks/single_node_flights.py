@@ -9,7 +9,7 @@ It is the peer that the champion is compared with, and nothing in lakescore uses
     python benchmarks/single_node_flights.py --against champion.csv # paired bootstrap, by flight_id
 
 The CSV has the columns flight_id and p_late, for November, December or both. After `make demo`,
-`make bench` does all three.
+`make bench-flights` does all three.
 """
 
 from __future__ import annotations

@@ -186,7 +186,7 @@ def by_hand_direct(job: Job) -> None:
 
     assert job.spark is not None
     _set(job, "spark.sql.execution.arrow.maxRecordsPerBatch", job.options.get("batch", "65536"))
-    files, score, columns = local_files(job.source), _Compiled(job), ["id", *job.inputs]
+    files, score, columns = local_files(job.source) or [], _Compiled(job), ["id", *job.inputs]
 
     def score_file(numbers: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in numbers:

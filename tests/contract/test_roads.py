@@ -34,7 +34,7 @@ class Left:
     refused: list[tuple]
 
     def of_each_refused(self) -> list[tuple]:
-        return [(key, *reasons, copies) for reasons, copies, _, _, key, _ in self.refused]
+        return sorted((key, *reasons, copies) for reasons, copies, _, _, key, _ in self.refused)
 
 
 def by(road: str, settings: Settings) -> Settings:
@@ -105,12 +105,12 @@ def test_refused_rows_and_copies(plain) -> None:
     }  # fmt: skip
     assert [row[0] for row in left.predicted] == [1, 2, 6, 8]
     assert left.of_each_refused() == [
+        ('{"id":3}', "x is NaN or infinite", 1),
+        ('{"id":4}', "x is NaN or infinite", 1),
         ('{"id":5}', "day is null", 1),
         ('{"id":7}', "duplicate key with different values", 1),
         ('{"id":7}', "duplicate key with different values", 1),
         ('{"id":null}', "key id is null", 2),
-        ('{"id":3}', "x is NaN or infinite", 1),
-        ('{"id":4}', "x is NaN or infinite", 1),
     ]
 
 

@@ -143,7 +143,7 @@ def _predicted_once_by_landing(
 def _champion_is_compared_by_the_scores_of_the_table(
     project: Project, few_flights: pd.DataFrame
 ) -> None:
-    """What `make bench` hands to the single-node script: November too, December as predicted."""
+    """What `make bench-flights` hands over: November too, December as predicted."""
     file = project.root / "champion.csv"
     champion_scores([str(file), "--conf", str(project.conf)])
     scored = pd.read_csv(file, float_precision="round_trip")

@@ -235,9 +235,13 @@ def local_folder(path: str) -> Path | None:
     return None if _SCHEME.match(bare) else Path(bare)
 
 
-def local_files(rows: DataFrame) -> list[str]:
-    """The data files of a frame over one table, as paths of this machine's file system."""
-    return [unquote(str(local_folder(path))) for path in rows.inputFiles()]
+def local_files(rows: DataFrame) -> list[str] | None:
+    """The data files of a frame over one table, as paths of this machine's file system.
+
+    None where one of them lies elsewhere, like those of a shallow clone may.
+    """
+    found = [local_folder(path) for path in rows.inputFiles()]
+    return None if None in found else [unquote(str(path)) for path in found]
 
 
 def _known_in_catalog(spark: SparkSession, identifier: str) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lakescore.arrow_types import arrow_type
-from lakescore.errors import SourceChanged, TypeMismatch
+from lakescore.errors import CorruptFile, TypeMismatch
 from lakescore.scoring.arrow import BatchScorer, Layout, made_ready, scored
 
 if TYPE_CHECKING:
@@ -90,9 +90,9 @@ def score_files(
     """Score the rows of local Parquet files into files below the local `folder`.
 
     They hold the columns of `layout.keep`, then the prediction and its class. Rows for which
-    `leave` is true, given the columns read, are passed over and counted. Raises SourceChanged for
-    a file that is gone; a task raises ModelBroken as in `score_frame`, and TypeMismatch for a file
-    that holds another type than the table says.
+    `leave` is true, given the columns read, are passed over and counted. Raises CorruptFile for a
+    file that is gone or cannot be read, TypeMismatch for one that holds another type than the
+    table says, and ModelBroken as `score_frame` does; tasks raise them, see `error_from_task`.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     tasks = _tasks(paths)
@@ -110,13 +110,7 @@ def score_files(
 
 def _tasks(paths: Sequence[str]) -> list[tuple[_Part, ...]]:
     """The files, cut between row groups where one is large, gathered where they are small."""
-    try:
-        sizes = {path: Path(path).stat().st_size for path in paths}
-    except FileNotFoundError as error:
-        raise SourceChanged(
-            f"the data file {error.filename} is gone",
-            hint="VACUUM took it, or it was removed by hand: run again on the newest version",
-        ) from error
+    sizes = {path: _size(path) for path in paths}
     target = min(_TASK_BYTES, max(_LEAST_BYTES, sum(sizes.values()) // _TASKS))
     tasks: list[tuple[_Part, ...]] = []
     held: list[_Part] = []
@@ -133,9 +127,15 @@ def _tasks(paths: Sequence[str]) -> list[tuple[_Part, ...]]:
     return [*tasks, tuple(held)] if held else tasks
 
 
+def _size(path: str) -> int:
+    with _reading(path):
+        return Path(path).stat().st_size
+
+
 def _parts(path: str, wanted: int) -> list[_Part]:
     """At most `wanted` parts of about as many row groups each."""
-    groups = pq.read_metadata(path).num_row_groups
+    with _reading(path):
+        groups = pq.read_metadata(path).num_row_groups
     edges = np.linspace(0, groups, min(wanted, max(groups, 1)) + 1).astype(int).tolist()
     return [_Part(path, first, last) for first, last in pairwise(edges)]
 
@@ -189,9 +189,31 @@ def _writer(path: str, schema: pa.Schema) -> pq.ParquetWriter:
     )  # fmt: skip
 
 
+@contextmanager
+def _reading(path: str) -> Iterator[None]:
+    """Raises CorruptFile, with the file's name, for one that is gone or is not what it claims."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise CorruptFile(
+            f"the file {path} is named by the table but is not there",
+            hint="it was removed by VACUUM or by hand: run again on the table's newest version, "
+            "or RESTORE the table to a version that is whole",
+        ) from error
+    except (pa.ArrowInvalid, OSError) as error:
+        raise CorruptFile(
+            f"the file {path} cannot be read: {str(error).partition(chr(10))[0]}",
+            hint="restore the file from its source or a backup, then run again; nothing was "
+            "committed",
+        ) from error
+
+
 def _batches(part: _Part, types: Mapping[str, str], rows: int) -> Iterator[pa.RecordBatch]:
     """The part's rows as `types` says; a column that was added after the file is null."""
-    with pq.ParquetFile(part.path, memory_map=True, coerce_int96_timestamp_unit="us") as file:
+    with (
+        _reading(part.path),
+        pq.ParquetFile(part.path, memory_map=True, coerce_int96_timestamp_unit="us") as file,
+    ):
         groups = range(part.first, file.num_row_groups if part.last is None else part.last)
         present = {name.lower(): name for name in file.schema_arrow.names}
         stored = [present[name.lower()] for name in types if name.lower() in present]

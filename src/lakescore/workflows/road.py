@@ -109,7 +109,10 @@ def _by_table(settings: Settings, plan: ScoringPlan) -> Iterator[str]:
     for name in plan.workload.source.key:
         if _unlike(types, name, _KEYS):
             yield f"the key column {name} is {types[name.lower()]}"
-    for name in plan.predictions.passthrough:
+    required = [
+        name for name, column in plan.workload.source.columns.items() if not column.nullable
+    ]
+    for name in (*plan.predictions.passthrough, *required):
         if _unlike(types, name, _KEPT) and not types[name.lower()].startswith("decimal"):
             yield f"the column {name} is {types[name.lower()]}"
 

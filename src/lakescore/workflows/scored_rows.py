@@ -97,7 +97,7 @@ def _by_spark(run: _Run, landed: DataFrame) -> ScoredRows:
 def _directly(run: _Run, landed: DataFrame, inputs: Mapping[str, str]) -> ScoredRows | None:
     """The direct road: tasks read the files, and leave to Spark the rows that must be judged.
 
-    None when too many keys come twice.
+    None when too many keys come twice, or a file is not on this file system.
     """
     from lakescore.lake.left_rows import left_rows
     from lakescore.lake.survey import survey
@@ -108,7 +108,8 @@ def _directly(run: _Run, landed: DataFrame, inputs: Mapping[str, str]) -> Scored
     found = survey(landed, source.key)
     used = landed.columns if run.in_use is None else run.in_use
     left = left_rows(landed, source, used, repeats=found.repeats)
-    if left is None:
+    files = local_files(landed)
+    if left is None or files is None:
         return None
     judged = _judged(run, landed.where(left.condition()), repeats=found.repeats)
     by_spark = _predicted(run, judged, 0, repeats=found.repeats, times=None)
@@ -118,7 +119,7 @@ def _directly(run: _Run, landed: DataFrame, inputs: Mapping[str, str]) -> Scored
 
         scored = score_files(
             run.spark,
-            local_files(landed),
+            files,
             batch_scorer(run.plan.model),
             columns=_columns(run, inputs, left),
             layout=_layout(run, found.read),
