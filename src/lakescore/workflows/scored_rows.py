@@ -13,6 +13,7 @@ from lakescore.workflows.predict import Output, batch_scorer, predict, source_co
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructType
 
     from lakescore.config.settings import ScoringSettings, Settings
     from lakescore.config.workload import Context
@@ -111,8 +112,6 @@ def _directly(run: _Run, landed: DataFrame, inputs: Mapping[str, str]) -> Scored
     files = local_files(landed)
     if left is None or files is None:
         return None
-    judged = _judged(run, landed.where(left.condition()), repeats=found.repeats)
-    by_spark = _predicted(run, judged, 0, repeats=found.repeats, times=None)
 
     def stage(folder: str) -> Staged:
         from lakescore.lake.staging import counted
@@ -126,13 +125,31 @@ def _directly(run: _Run, landed: DataFrame, inputs: Mapping[str, str]) -> Scored
             leave=left,
             folder=str(local_folder(f"{folder}/direct")),
         )
-        paths = scored.paths
+        paths, schema = scored.paths, _schema(run, landed, repeats=found.repeats)
         if scored.left or not paths:
-            by_spark.write.parquet(f"{folder}/judged")
+            judged = _judged(run, landed.where(left.condition()), repeats=found.repeats)
+            rest = _predicted(run, judged, scored.left, repeats=found.repeats, times=None)
+            rest.write.parquet(f"{folder}/judged")
             paths = (*paths, f"{folder}/judged")
-        return counted(run.spark, paths, by_spark.schema, found.read)
+        return counted(run.spark, paths, schema, found.read)
 
     return ScoredRows(stage)
+
+
+def _schema(run: _Run, landed: DataFrame, *, repeats: bool) -> StructType:
+    """Of what either road stages."""
+    from lakescore.config.base import quoted
+    from lakescore.lake.contract import COPIES
+    from lakescore.lake.refusal import REFUSAL
+
+    predictions = run.plan.predictions
+    schema = landed.select(*map(quoted, run.kept)).schema.add(REFUSAL, "string")
+    if repeats:
+        schema = schema.add(COPIES, "bigint")
+    schema = schema.add(predictions.column, "double")
+    if predictions.class_column:
+        schema = schema.add(predictions.class_column, "integer")
+    return schema
 
 
 def _layout(run: _Run, rows: int) -> Layout:
