@@ -33,7 +33,7 @@ demo: setup ## Set up, then the main job on real data: ingest, train, promote, s
 	@$(BIN)/lakescore demo
 
 test: setup lint ## Set up, then lint, types, layers and every test but the long ones of test-faults
-	@$(BIN)/python -m pytest -m "not slow" -n $(TEST_PROCESSES) --dist loadfile
+	@$(BIN)/python -m pytest -m "not slow" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-fast: setup ## The tests of the code alone: no Spark, no browser, within a minute
 	@$(BIN)/python -m pytest -q tests/unit tests/contract -m "not spark and not browser and not slow"
@@ -41,15 +41,15 @@ test-fast: setup ## The tests of the code alone: no Spark, no browser, within a 
 test-compat: ## The small suite on Spark 3.3, Delta 2.3, pandas 1.5 and Python 3.10
 	@PYTHON=$(COMPAT_PYTHON) sh scripts/setup.sh compat; code=$$?; \
 	if [ $$code -eq 3 ] && [ -z "$$CI" ]; then echo "test-compat skipped: see the line above"; exit 0; fi; \
-	[ $$code -eq 0 ] && $(COMPAT)/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadfile tests/compat
+	[ $$code -eq 0 ] && $(COMPAT)/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder tests/compat
 
 test-faults: setup ## Random stories, real kills, twins, a failing environment (LAKESCORE_STORIES, _STEPS, _KILLS)
 	@rm -rf $(FAULTS)
 	@export LAKESCORE_STORIES=$${LAKESCORE_STORIES:-16} LAKESCORE_STEPS=$${LAKESCORE_STEPS:-27} \
 	LAKESCORE_FAULTS_OUT=$(FAULTS) LAKESCORE_TEST_MEMORY=3g; \
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile tests/faults; code=$$?; \
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder tests/faults; code=$$?; \
 	$(BIN)/python -m tests.faults.tally $(FAULTS) $(FAULTS_PAGE) && exit $$code
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile -m slow tests/integration tests/e2e
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -m slow tests/integration tests/e2e
 
 test-mutations: setup ## Each rule of the commit protocol left out once: a test must fail every time
 	@$(BIN)/python -m tests.faults.mutations
