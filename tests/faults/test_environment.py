@@ -75,6 +75,14 @@ def _scored(project: Project) -> None:
     assert project.staged() == []
 
 
+def _calls_of_a_command(project: Project, calls: list[str]) -> list[str]:
+    """What `lakescore score` asks of the registry, in order, as it adds to `calls`."""
+    calls.clear()
+    assert main(["score", NAME, "--conf", str(project.root / "conf")]) == 0
+    assert len(calls) > 1
+    return list(calls)
+
+
 def _with_news(project: Project) -> None:
     """One commit is there, and rows that the next run has to score."""
     project.oracle.judge(project.land(), project.champion)
@@ -176,9 +184,7 @@ def test_a_registry_that_stops_answering_at_any_call_is_given_up_at_the_deadline
 
     monkeypatch.setattr(MlflowCalls, "__call__", counted)
     silent_from = 0
-    project.life.score()
-    needed = list(calls)
-    assert needed
+    needed = _calls_of_a_command(project, calls)
     project.oracle.judge(project.land(), project.champion)
     before = sorted(project.visible())
     for silent_from in range(1, len(needed) + 1):
@@ -213,8 +219,7 @@ def test_a_registry_that_fails_at_any_call_stops_the_run(
             return real(away, what, lambda client: client.search_registered_models(), seconds=20)
 
         monkeypatch.setattr(MlflowCalls, "__call__", counted)
-        project.life.score()
-        needed = list(calls)
+        needed = _calls_of_a_command(project, calls)
         project.oracle.judge(project.land(), project.champion)
         for failing_from in range(1, len(needed) + 1):
             calls.clear()
