@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from lakescore.models import load_scorer, save_scorer
 from lakescore.models.base import Scorer
 from lakescore.models.lightgbm.scorer import LightGBMScorer
 from lakescore.models.mllib.forest_scorer import ForestScorer, Trees
+from lakescore.models.mllib.kmeans_scorer import KMeansScorer
 from lakescore.models.mllib.linear_scorer import linear_scorer
 from lakescore.models.prior import PriorScorer
 from lakescore.models.storage import _SCORERS
@@ -46,6 +48,17 @@ def forest(task: Task) -> Scorer:
     return ForestScorer(SCHEMA.names, task, levels, (0.1, 0.0, 5.0, 0.0), trees)
 
 
+def boosted(task: Task) -> Scorer:
+    """The same trees, summed; numbers as they are, so that a missing one goes right."""
+    one = forest(Task.REGRESSION)
+    return replace(one, task=task, combine="sum", replacements=(None, 0.0, 5.0, None))
+
+
+def kmeans() -> Scorer:
+    centres = np.random.default_rng(6).normal(size=(3, len(SCHEMA.names)))
+    return KMeansScorer(SCHEMA.names, tuple(map(tuple, centres.tolist())))
+
+
 def lightgbm(task: Task) -> Scorer:
     import lightgbm
 
@@ -60,6 +73,8 @@ MAKERS: dict[str, Callable[[], Scorer]] = {
     "prior": prior,
     **{f"linear {task.value}": (lambda task=task: linear(task)) for task in Task},
     **{f"forest {task.value}": (lambda task=task: forest(task)) for task in Task},
+    **{f"forest, boosted, {task.value}": (lambda task=task: boosted(task)) for task in Task},
+    "kmeans": kmeans,
     **{f"lightgbm {task.value}": (lambda task=task: lightgbm(task)) for task in Task},
 }
 
@@ -70,7 +85,7 @@ def scorer(request) -> Scorer:
 
 
 def test_every_kind_is_in_this_suite():
-    assert {name.split(" ")[0] for name in MAKERS} == set(_SCORERS)
+    assert {name.split(" ")[0].rstrip(",") for name in MAKERS} == set(_SCORERS)
 
 
 def test_one_double_a_row(scorer):

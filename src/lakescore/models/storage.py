@@ -18,6 +18,7 @@ HEADER = "scorer.json"
 #: Kind -> where its class is; imported when one is loaded.
 _SCORERS = {
     "forest": "lakescore.models.mllib.forest_scorer:ForestScorer",
+    "kmeans": "lakescore.models.mllib.kmeans_scorer:KMeansScorer",
     "lightgbm": "lakescore.models.lightgbm.scorer:LightGBMScorer",
     "linear": "lakescore.models.mllib.linear_scorer:LinearScorer",
     "prior": "lakescore.models.prior:PriorScorer",

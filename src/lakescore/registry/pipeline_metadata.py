@@ -24,21 +24,30 @@ def pipeline_inputs(folder: Path) -> tuple[str, ...] | None:
 
     Raises ModelBroken for unreadable metadata, UsageError for a pipeline that was never fitted.
     """
-    pipeline = _metadata(folder)
+    pipeline = metadata_of(folder)
     if not str(pipeline.get("class", "")).endswith("PipelineModel"):
         raise UsageError(
             f"this is a saved {pipeline.get('class')}, not a fitted pipeline", where=str(folder)
         )
-    stages = sorted((folder / "stages").iterdir(), key=lambda stage: int(stage.name.split("_")[0]))
     needed: dict[str, None] = {}
     written: set[str] = set()
-    for stage in (_metadata(path) for path in stages):
+    for stage in map(metadata_of, stage_folders(folder)):
         if str(stage.get("class", "")).endswith(_OPAQUE):
             return None
-        params = {**stage.get("defaultParamMap", {}), **stage.get("paramMap", {})}
+        params = params_of(stage)
         needed |= dict.fromkeys(name for name in _columns(params, _READS) if name not in written)
         written |= set(_columns(params, _WRITES))
     return tuple(needed)
+
+
+def stage_folders(folder: Path) -> list[Path]:
+    """The folders of a saved pipeline's stages, in order."""
+    return sorted((folder / "stages").iterdir(), key=lambda stage: int(stage.name.split("_")[0]))
+
+
+def params_of(metadata: dict[str, Any]) -> dict[str, Any]:
+    """A stage's parameters, defaults included."""
+    return {**metadata.get("defaultParamMap", {}), **metadata.get("paramMap", {})}
 
 
 def _columns(params: dict[str, Any], kinds: tuple[str, ...]) -> list[str]:
@@ -46,7 +55,8 @@ def _columns(params: dict[str, Any], kinds: tuple[str, ...]) -> list[str]:
     return [name for item in found for name in (item if isinstance(item, list) else [item])]
 
 
-def _metadata(folder: Path) -> dict[str, Any]:
+def metadata_of(folder: Path) -> dict[str, Any]:
+    """What Spark wrote of a saved stage or pipeline. Raises ModelBroken."""
     parts = sorted((folder / "metadata").glob("part-*"))
     try:
         content = json.loads(parts[0].read_text(encoding="utf-8"))

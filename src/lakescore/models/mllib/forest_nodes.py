@@ -21,7 +21,7 @@ _NO_CHILD = -1
 
 
 @dataclass
-class _Node:
+class SavedNode:
     """One node as MLlib numbers it: in pre-order within its tree."""
 
     tree: int
@@ -36,6 +36,17 @@ class _Node:
     @property
     def is_leaf(self) -> bool:
         return self.left == _NO_CHILD
+
+    @property
+    def is_coded(self) -> bool:
+        """Whether it splits by a set of codes."""
+        return not self.is_leaf and self.categories != _NO_CHILD
+
+    @staticmethod
+    def shares(counts: Sequence[float]) -> tuple[float, float]:
+        """A leaf's vote: its class counts over their sum, as a forest's classifier does."""
+        total = counts[0] + counts[1]
+        return (counts[0] / total, counts[1] / total) if total else (0.0, 0.0)
 
 
 def read_trees(spark: SparkSession, path: str, task: Task, levels: Sequence[int]) -> Trees:
@@ -57,11 +68,11 @@ def read_trees(spark: SparkSession, path: str, task: Task, levels: Sequence[int]
         .orderBy("tree", "id")
         .collect()
     )
-    return _flat([_node(row, task) for row in rows], levels)
+    return flat([_node(row, task) for row in rows], levels)
 
 
-def _node(row: Any, task: Task) -> _Node:
-    return _Node(
+def _node(row: Any, task: Task) -> SavedNode:
+    return SavedNode(
         tree=row["tree"],
         id=row["id"],
         left=row["leftChild"],
@@ -69,24 +80,21 @@ def _node(row: Any, task: Task) -> _Node:
         feature=row["featureIndex"],
         split=row["leftCategoriesOrThreshold"] or (),
         categories=row["numCategories"],
-        values=_shares(row["impurityStats"]) if task is Task.BINARY else (row["prediction"],),
+        values=SavedNode.shares(row["impurityStats"])
+        if task is Task.BINARY
+        else (row["prediction"],),
     )
 
 
-def _shares(counts: Sequence[float]) -> tuple[float, float]:
-    """A leaf's vote: its class counts over their sum, as RandomForestClassificationModel does."""
-    total = counts[0] + counts[1]
-    return (counts[0] / total, counts[1] / total) if total else (0.0, 0.0)
-
-
-def _flat(nodes: list[_Node], levels: Sequence[int]) -> Trees:
+def flat(nodes: list[SavedNode], levels: Sequence[int]) -> Trees:
+    """The nodes, ordered by tree and number, in arrays."""
     roots = [place for place, node in enumerate(nodes) if node.id == 0]
     starts = {nodes[place].tree: place for place in roots}
     first = np.array([starts[node.tree] for node in nodes], dtype=np.int32)
     here = np.arange(len(nodes), dtype=np.int32)
     leaf = np.array([node.is_leaf for node in nodes])
     category_start, category_left = _categories(nodes, levels)
-    numeric = [node.split[0] if _is_numeric_split(node) else np.nan for node in nodes]
+    numeric = [np.nan if node.is_leaf or node.is_coded else node.split[0] for node in nodes]
     return Trees(
         roots=np.array(roots, dtype=np.int32),
         feature=np.where(leaf, 0, [node.feature for node in nodes]).astype(np.int32),
@@ -103,17 +111,13 @@ def _numbers(values: Iterable[int]) -> Any:
     return np.fromiter(values, dtype=np.int32)
 
 
-def _is_numeric_split(node: _Node) -> bool:
-    return not node.is_leaf and node.categories == _NO_CHILD
-
-
-def _categories(nodes: list[_Node], levels: Sequence[int]) -> tuple[Any, Any]:
+def _categories(nodes: list[SavedNode], levels: Sequence[int]) -> tuple[Any, Any]:
     """Where each categorical split's table starts, and the tables: does code k go left?"""
     starts = np.full(len(nodes), -1, dtype=np.int32)
     tables: list[np.ndarray[Any, Any]] = []
     size = 0
     for place, node in enumerate(nodes):
-        if node.is_leaf or _is_numeric_split(node):
+        if not node.is_coded:
             continue
         table = np.zeros(levels[node.feature] + 1, dtype=np.bool_)
         table[[int(code) for code in node.split]] = True

@@ -1,21 +1,28 @@
-"""The portable random forest: all trees in flat arrays, walked level by level in numpy."""
+"""Portable trees of MLlib, a forest's or boosted ones: compiled where this host has compiled them,
+else walked level by level in numpy.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from lakescore.errors import ModelBroken
 from lakescore.matrix import Task
 from lakescore.models.base import Scorer
+from lakescore.models.lightgbm.compiled import CompiledModel, local_cache
 from lakescore.models.mllib.imputation import codes, imputed_values
+from lakescore.models.mllib.lightgbm_text import lightgbm_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
 _HEADER, _ARRAYS = "forest.json", "forest.npz"
@@ -42,6 +49,10 @@ class Trees:
     values: npt.NDArray[np.float64]
     category_start: npt.NDArray[np.int32]
     category_left: npt.NDArray[np.bool_]
+
+    def scaled(self, by: npt.NDArray[np.float64]) -> Trees:
+        """The same trees, the values of each node times its factor."""
+        return replace(self, values=self.values * by[:, None])
 
     @cached_property
     def depth(self) -> int:
@@ -74,43 +85,86 @@ class Trees:
 
 @dataclass(frozen=True, eq=False)
 class ForestScorer(Scorer):
-    """A forest that MLlib fitted; its doubles are MLlib's.
+    """Trees that MLlib fitted; a forest's doubles are MLlib's.
 
     Votes are added tree by tree, in MLlib's order: a pairwise sum would differ in the last bit.
-    `levels` is 0 for a numeric column; `replacements` is what its missing values become.
+    `levels` is 0 for a numeric column; `replacements` is what its missing values become, None
+    where they stay as they are. `combine` says whether votes are averaged, or summed as those of
+    boosted trees are: the margin m of a class then gives 1 / (1 + exp(-2 m)), MLlib's logistic
+    loss, equal to MLlib's to 1e-15.
     """
 
     kind: ClassVar[str] = "forest"
     columns: tuple[str, ...]
     task: Task
     levels: tuple[int, ...]
-    replacements: tuple[float, ...]
+    replacements: tuple[float | None, ...]
     trees: Trees
+    combine: Literal["average", "sum"] = "average"
 
     def _predict(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        compiled = self._compiled()
+        if compiled is not None:
+            prepared = self._prepared(matrix)
+            return self._combined([model.predict(prepared) for model in compiled])
         scores = np.empty(len(matrix))
         for start in range(0, len(matrix), _BLOCK_ROWS):
             block = slice(start, start + _BLOCK_ROWS)
-            scores[block] = self._votes(self._prepared(matrix[block]))
+            scores[block] = self._combined(list(self._votes(self._prepared(matrix[block])).T))
         return scores
+
+    def compile(self) -> None:
+        """Compile into the local cache, as LightGBMScorer does."""
+        for sha, text in self._texts:
+            local_cache().compile(sha, text)
+
+    def _compiled(self) -> list[CompiledModel] | None:
+        """A model for each class; None unless this host has compiled them."""
+        cache = local_cache()
+        if cache.root is None or cache.host is None:
+            return None
+        found = [cache.load(sha) for sha, _ in self._texts]
+        return None if None in found else [model for model in found if model is not None]
+
+    @cached_property
+    def _texts(self) -> list[tuple[str, str]]:
+        """SHA-256 and text of a LightGBM model for each class, which sums the trees' votes."""
+        votes, width = self.trees.values.T, len(self.columns)
+        texts = [lightgbm_text(self.trees, one, width) for one in votes]
+        return [(sha256(text.encode()).hexdigest(), text) for text in texts]
 
     def _prepared(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         prepared = np.empty_like(matrix)
         for index, (levels, missing) in enumerate(zip(self.levels, self.replacements, strict=True)):
             values = matrix[:, index]
-            prepared[:, index] = (
-                codes(values, levels) if levels else imputed_values(values, missing)
-            )
+            if levels:
+                prepared[:, index] = codes(values, levels)
+            else:
+                known = values if missing is None else imputed_values(values, missing)
+                prepared[:, index] = known
         return prepared
 
     def _votes(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The sum over the trees, shape (rows, classes)."""
         leaves = self.trees.leaves(matrix)
         votes = np.zeros((len(matrix), self.trees.values.shape[1]))
         for tree_leaves in leaves.T:
             votes += self.trees.values[tree_leaves]
+        return votes
+
+    def _combined(self, votes: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+        if self.combine == "sum":
+            if self.task is Task.REGRESSION:
+                return np.asarray(votes[0])
+            with np.errstate(over="ignore"):
+                return np.asarray(1.0 / (1.0 + np.exp(-2.0 * votes[0])))
         if self.task is Task.REGRESSION:
-            return np.asarray(votes[:, 0] / len(self.trees.roots))
-        return np.asarray(votes[:, 1] / (votes[:, 0] + votes[:, 1]))
+            return np.asarray(votes[0] / len(self.trees.roots))
+        return np.asarray(votes[1] / (votes[0] + votes[1]))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What was derived from the trees does not travel."""
+        return type(self), tuple(getattr(self, one.name) for one in fields(self))
 
     def save(self, folder: Path) -> None:
         header = {
@@ -118,6 +172,7 @@ class ForestScorer(Scorer):
             "task": self.task.value,
             "levels": self.levels,
             "replacements": self.replacements,
+            "combine": self.combine,
         }
         (folder / _HEADER).write_text(json.dumps(header, allow_nan=False), encoding="utf-8")
         arrays = {field.name: getattr(self.trees, field.name) for field in fields(Trees)}
@@ -134,6 +189,7 @@ class ForestScorer(Scorer):
             levels=tuple(header["levels"]),
             replacements=tuple(header["replacements"]),
             trees=trees,
+            combine=header.get("combine", "average"),
         )
         if trees.feature.max(initial=0) >= len(scorer.columns):
             raise ModelBroken("a split names a column that it does not have", where=str(folder))

@@ -158,7 +158,7 @@ def _contribution(term: LinearTerm) -> Column:
     from pyspark.sql import functions as F
 
     if not term.levels:
-        column = MatrixColumn(term.name, mean=term.replacement)
+        column = MatrixColumn(term.name, mean=term.replacement or 0.0)
         return imputed_column(column) * F.lit(term.weights[0])
     table = F.array(*(F.lit(weight) for weight in (0.0, *term.weights)))
     return F.element_at(table, F.col(f"`{term.name}`").cast("int") + 1)

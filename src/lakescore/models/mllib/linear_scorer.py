@@ -24,20 +24,22 @@ class LinearTerm:
     """One matrix column's weights: one for a number, `levels` for the codes 1 .. levels.
 
     Code 0 (missing or unseen) adds nothing, as does a missing number once it is the mean of a
-    standardised column.
+    standardised column. Without a `replacement` numbers are taken as they are.
     """
 
     name: str
     weights: tuple[float, ...]
     levels: int = 0
-    replacement: float = 0.0
+    replacement: float | None = 0.0
 
     def contribution(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """What the column adds to the margin, shape (rows,)."""
         if self.levels:
             table = np.array([0.0, *self.weights])
             return table[codes(values, self.levels)]
-        return imputed_values(values, self.replacement) * self.weights[0]
+        if self.replacement is not None:
+            values = imputed_values(values, self.replacement)
+        return values * self.weights[0]
 
 
 @dataclass(frozen=True)
