@@ -14,6 +14,7 @@ from lakescore.workflows.run_result import RunResult, Status, recorded_run
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import pandas as pd
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
@@ -163,17 +164,42 @@ def _parity(
     from lakescore.registry.adopt import engine_predictions, largest_difference
     from lakescore.workflows.predict import batch_scorer
 
-    if model.opened.runner in (Runner.SPARK, Runner.PACKAGE):
-        return 0.0, 0  # both are scored by the very engine that would be the reference
+    if model.opened.runner is Runner.SPARK:
+        return _parity_with_spark(rows, model)
+    if model.opened.runner is Runner.PACKAGE:
+        return 0.0, 0  # scored by the very engine that would be the reference
     batch = _batch(rows, inputs)
     named = replace(model, opened=replace(model.opened, inputs=inputs))
-    ours = batch_scorer(named).predict(batch)
-    return largest_difference(ours, engine_predictions(folder, batch)), batch.num_rows
+    ours = batch_scorer(named, dict(rows.dtypes))
+    if ours is None:
+        return 0.0, 0
+    scores = ours.predict(batch)
+    return largest_difference(scores, engine_predictions(folder, batch)), batch.num_rows
+
+
+def _parity_with_spark(rows: DataFrame, model: ScoringModel) -> tuple[float, int]:
+    """Of a pipeline that is scored without Spark; (0, 0) for one that Spark scores."""
+    from lakescore.registry.adopt import largest_difference
+    from lakescore.registry.foreign_mllib import portable_pipeline
+    from lakescore.scoring.spark_transform import load_pipeline, transform_frame
+
+    pipeline = portable_pipeline(model.opened, dict(rows.dtypes))
+    if pipeline is None:
+        return 0.0, 0
+    whole = rows.select(*(f"`{name}`" for name in pipeline.inputs)).dropna()
+    sample = whole.limit(_ROWS).toPandas()
+    numbered = rows.sparkSession.createDataFrame(sample.assign(_row=range(len(sample))))
+    scored = transform_frame(numbered, load_pipeline(model.opened.path), keep=["_row"]).toPandas()
+    theirs = scored.sort_values("_row")["prediction"].to_numpy()
+    return largest_difference(pipeline.predict(_arrow(sample)), theirs), len(sample)
 
 
 def _batch(rows: DataFrame, inputs: Mapping[str, str]) -> pa.RecordBatch:
     """At most `_ROWS` rows: a bounded sample, so it may come to the driver."""
+    return _arrow(rows.select(*(f"`{name}`" for name in inputs)).toPandas())
+
+
+def _arrow(frame: pd.DataFrame) -> pa.RecordBatch:
     import pyarrow as pa
 
-    frame = rows.select(*(f"`{name}`" for name in inputs)).toPandas()
     return pa.RecordBatch.from_pandas(frame, preserve_index=False)

@@ -60,27 +60,32 @@ def predict(
     else:
         inputs = join_contexts(rows, contexts, frames, source.prediction_time)
         model.opened.check_inputs(dict(inputs.dtypes))
-    if model.opened.runner is Runner.SPARK:
+    scorer = batch_scorer(model, dict(inputs.dtypes))
+    if scorer is None:
         return transform_frame(inputs, load_pipeline(model.opened.path), **vars(output))
     return score_frame(
         inputs,
-        batch_scorer(model),
+        scorer,
         **vars(output),
         batch_rows=scoring.batch_rows,
         compile=compile_trees,
     )
 
 
-def batch_scorer(model: ScoringModel) -> BatchScorer:
-    """What scores Arrow batches with this model. Loads it, but a pyfunc only at its first use.
+def batch_scorer(model: ScoringModel, types: Mapping[str, str]) -> BatchScorer | None:
+    """What scores Arrow batches with this model; None for a pipeline that only Spark can score.
 
-    Raises UsageError for a foreign model that does not tell its inputs.
+    `types` are the rows' columns. Loads the model, but a pyfunc only at its first use. Raises
+    UsageError for a foreign model that does not tell its inputs.
     """
     from lakescore.registry.foreign_lightgbm import ForeignLightGBM
+    from lakescore.registry.foreign_mllib import portable_pipeline
     from lakescore.registry.pyfunc_process import PyfuncScorer
 
     if model.package is not None:
         return model.package
+    if model.opened.runner is Runner.SPARK:
+        return portable_pipeline(model.opened, types)
     inputs = model.opened.signed_inputs()
     if model.opened.runner is Runner.LIGHTGBM:
         return ForeignLightGBM.open(Path(model.opened.path), inputs)

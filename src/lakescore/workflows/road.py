@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from lakescore.config.expressions import bare_column
 from lakescore.features.names import feature_column
 from lakescore.registry.foreign import Runner
+from lakescore.registry.foreign_mllib import portable_pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,13 +122,18 @@ def _inputs(plan: ScoringPlan) -> Mapping[str, str] | str:
     """What the model calls its inputs -> column; or why these are not columns of the source."""
     if plan.model.package is not None:
         return _inputs_of_package(plan, plan.model.package)
-    if plan.model.opened.runner is not Runner.LIGHTGBM:
-        return f"the model is scored by {plan.model.opened.runner.value}"
-    types = _types(plan)
-    for name in plan.model.opened.signed_inputs():
+    opened, types = plan.model.opened, _types(plan)
+    if opened.runner is Runner.SPARK:
+        pipeline = portable_pipeline(opened, types)
+        names = None if pipeline is None else pipeline.inputs
+    else:
+        names = opened.signed_inputs() if opened.runner is Runner.LIGHTGBM else None
+    if names is None:
+        return f"the model is scored by {opened.runner.value}"
+    for name in names:
         if _unlike(types, name, _NUMBERS):
             return f"the input {name} is {types.get(name.lower(), 'not a column')}"
-    return {name: name for name in plan.model.opened.signed_inputs()}
+    return {name: name for name in names}
 
 
 def _inputs_of_package(plan: ScoringPlan, package: ModelPackage) -> Mapping[str, str] | str:

@@ -109,8 +109,8 @@ def _directly(run: _Run, landed: DataFrame, inputs: Mapping[str, str]) -> Scored
     found = survey(landed, source.key)
     used = landed.columns if run.in_use is None else run.in_use
     left = left_rows(landed, source, used, repeats=found.repeats)
-    files = local_files(landed)
-    if left is None or files is None:
+    files, model = local_files(landed), batch_scorer(run.plan.model, dict(landed.dtypes))
+    if left is None or files is None or model is None:
         return None
 
     def stage(folder: str) -> Staged:
@@ -119,7 +119,7 @@ def _directly(run: _Run, landed: DataFrame, inputs: Mapping[str, str]) -> Scored
         scored = score_files(
             run.spark,
             files,
-            batch_scorer(run.plan.model),
+            model,
             columns=_columns(run, inputs, left),
             layout=_layout(run, found.read),
             leave=left,
