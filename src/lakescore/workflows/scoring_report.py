@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lakescore.config.base import quoted
 from lakescore.evaluation import report as page
 from lakescore.workflows.training_report import phases_of, pins_of
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, Row
 
     from lakescore.lake.staging import Counts
     from lakescore.workflows.plan import ScoringPlan
@@ -20,22 +21,15 @@ _BINS = 20
 
 def score_distribution(predicted: DataFrame, column: str) -> page.Histogram | None:
     """Scores in equal intervals: of [0, 1] for probabilities, else of their own range."""
-    from pyspark.sql import functions as F
-
-    score = F.col(column)
-    found = predicted.agg(F.min(score).alias("low"), F.max(score).alias("high")).first()
-    if found is None or found["low"] is None:
+    low, high = 0.0, 1.0
+    bins = _counted(predicted, column, low, high)
+    if not bins:
         return None
-    low, high = found["low"], found["high"]
-    if low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
-    if high <= low:
-        high = low + 1.0
-    place = F.least(F.floor((score - low) / (high - low) * _BINS), F.lit(_BINS - 1))
-    counted = {
-        row["place"]: row["count"]
-        for row in predicted.groupBy(place.alias("place")).count().collect()
-    }
+    least, most = min(one["low"] for one in bins), max(one["high"] for one in bins)
+    if least < low or most > high:
+        low, high = least, most if most > least else least + 1.0
+        bins = _counted(predicted, column, low, high)
+    counted = {one["place"]: one["rows"] for one in bins}
     return page.Histogram(
         edges=tuple(low + (high - low) * index / _BINS for index in range(_BINS + 1)),
         series=(
@@ -44,6 +38,19 @@ def score_distribution(predicted: DataFrame, column: str) -> page.Histogram | No
             ),
         ),
     )
+
+
+def _counted(predicted: DataFrame, column: str, low: float, high: float) -> list[Row]:
+    """The bins of [low, high] that have rows: `place`, `rows`, and the scores' `low` and `high`."""
+    from pyspark.sql import functions as F
+
+    score = F.col(quoted(column))
+    place = F.floor((score - low) / (high - low) * _BINS)
+    within = F.greatest(F.lit(0), F.least(place, F.lit(_BINS - 1)))
+    found = predicted.groupBy(within.alias("place")).agg(
+        F.count(F.lit(1)).alias("rows"), F.min(score).alias("low"), F.max(score).alias("high")
+    )
+    return [row for row in found.collect() if row["low"] is not None]
 
 
 def scoring_report(
