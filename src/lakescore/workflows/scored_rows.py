@@ -145,7 +145,7 @@ def _schema(run: _Run, landed: DataFrame, *, repeats: bool) -> StructType:
     predictions = run.plan.predictions
     schema = landed.select(*map(quoted, run.kept)).schema.add(REFUSAL, "string")
     if repeats:
-        schema = schema.add(COPIES, "bigint")
+        schema = schema.add(COPIES, "long")
     schema = schema.add(predictions.column, "double")
     if predictions.class_column:
         schema = schema.add(predictions.class_column, "integer")
