@@ -15,6 +15,7 @@ from pyspark.ml import classification as c
 from pyspark.ml.feature import StringIndexer, VectorAssembler
 
 from lakescore.errors import ModelBroken
+from lakescore.models.mllib.forest_scorer import ForestScorer
 from lakescore.registry.foreign import open_model
 from lakescore.registry.foreign_mllib import ForeignMLlib, portable_pipeline
 from lakescore.scoring.spark_transform import load_pipeline, transform_frame
@@ -104,6 +105,8 @@ def test_the_same_doubles_as_spark_compiled_or_not(
     assert np.abs(interpreted - expected).max() <= apart
     pipeline.compile()
     assert pipeline.predict(batch(rows)).tolist() == interpreted.tolist()
+    if isinstance(pipeline.scorer, ForestScorer):
+        assert pipeline.scorer._compiled() is not None
 
 
 def test_missing_values_are_kept_or_refused_as_the_pipeline_says(

@@ -185,3 +185,5 @@ def test_compiling_changes_no_bit(scorer, tmp_path, monkeypatch):
     scorer.compile()
 
     assert np.array_equal(scorer.predict(tiny_matrix()), before)
+    if isinstance(scorer, ForestScorer):
+        assert scorer._compiled() is not None

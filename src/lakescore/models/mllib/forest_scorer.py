@@ -115,23 +115,22 @@ class ForestScorer(Scorer):
 
     def compile(self) -> None:
         """Compile into the local cache, as LightGBMScorer does."""
-        for sha, text in self._texts:
-            local_cache().compile(sha, text)
+        width = len(self.columns)
+        for name, votes in zip(self._names, self.trees.values.T, strict=True):
+            local_cache().compile(name, lightgbm_text(self.trees, votes, width))
 
     def _compiled(self) -> list[CompiledModel] | None:
-        """A model for each class; None unless this host has compiled them."""
-        cache = local_cache()
-        if cache.root is None or cache.host is None:
-            return None
-        found = [cache.load(sha) for sha, _ in self._texts]
+        """A model for each class, which sums the trees' votes; None unless this host has them."""
+        found = [local_cache().load(name) for name in self._names]
         return None if None in found else [model for model in found if model is not None]
 
     @cached_property
-    def _texts(self) -> list[tuple[str, str]]:
-        """SHA-256 and text of a LightGBM model for each class, which sums the trees' votes."""
-        votes, width = self.trees.values.T, len(self.columns)
-        texts = [lightgbm_text(self.trees, one, width) for one in votes]
-        return [(sha256(text.encode()).hexdigest(), text) for text in texts]
+    def _names(self) -> list[str]:
+        """What the cache knows the model of each class by."""
+        digest = sha256(str(len(self.columns)).encode())
+        for one in fields(Trees):
+            digest.update(np.ascontiguousarray(getattr(self.trees, one.name)).tobytes())
+        return [f"{digest.hexdigest()} {place}" for place in range(self.trees.values.shape[1])]
 
     def _prepared(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         prepared = np.empty_like(matrix)

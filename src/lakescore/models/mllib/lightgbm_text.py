@@ -32,10 +32,16 @@ def lightgbm_text(trees: Trees, values: npt.NDArray[np.float64], columns: int) -
         "tree", "version=v4", "num_class=1", "num_tree_per_iteration=1", "label_index=0",
         f"max_feature_idx={columns - 1}", "objective=regression",
         f"feature_names={' '.join(f'c{place}' for place in range(columns))}",
-        f"feature_infos={' '.join(['none'] * columns)}",
+        f"feature_infos={' '.join(_kinds(trees, columns))}",
         f"tree_sizes={' '.join(str(len(block)) for block in blocks)}", "", "",
     ]  # fmt: skip
     return "\n".join(header) + "".join(blocks) + "end of trees\n\nparameters:\nend of parameters\n"
+
+
+def _kinds(trees: Trees, columns: int) -> Iterator[str]:
+    """What LightGBM notes of each column's values: codes, or a range, by which lleaves goes."""
+    coded = set(trees.feature[trees.category_start >= 0].tolist())
+    return ("0:1" if place in coded else "[-1e300:1e300]" for place in range(columns))
 
 
 @dataclass
