@@ -88,8 +88,10 @@ def test_databricks_session_gets_its_pins_and_nothing_else(
 
 
 def test_first_start_is_silent_small_and_local(settings: Settings, tmp_path: Path) -> None:
+    spark = settings.spark.model_copy(update={"driver_memory": "1g"})
+    small = settings.model_copy(update={"spark": spark}).model_dump_json()
     done = run(
-        sys.executable, "-c", FIRST_START, settings.model_dump_json(), tmp_path / "t",
+        sys.executable, "-c", FIRST_START, small, tmp_path / "t",
         PYSPARK_PYTHON="/bin/false", SPARK_HOME="/nowhere",
     )  # fmt: skip
     assert done.stderr == ""
