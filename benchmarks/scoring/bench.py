@@ -68,7 +68,9 @@ def main() -> None:
                     rate = run["rows"] / run["seconds"]
                     print(f"{shape:14} {peer:22} {run['rows']:>10,} rows "
                           f"{run['seconds']:7.2f} s {rate:>10,.0f} rows/s", flush=True)  # fmt: skip
-    results.note(machine(cores, " ".join(sys.argv[1:])))
+    sizes = ",".join(map(str, options.sizes))
+    asked = f"--shapes {','.join(options.shapes)} --sizes {sizes} --repeats {options.repeats}"
+    results.note(machine(cores, asked))
     print(table(results))
 
 
