@@ -99,8 +99,9 @@ def synapse(job: Job) -> None:
     _set(job, "spark.sql.files.maxPartitionBytes", job.options.get("bytes", "128m"))
     encoded = job.source
     for name, levels in job.levels.items():
-        values = F.array(*(F.lit(level) for level in levels))
-        encoded = encoded.withColumn(name, F.array_position(values, F.col(name)).cast("double"))
+        values = ", ".join(f"'{level}'" for level in levels)
+        code = F.expr(f"double(array_position(array({values}), {name}))")
+        encoded = encoded.withColumn(name, code)
     assembler = VectorAssembler(inputCols=job.inputs, outputCol="features", handleInvalid="keep")
     model = LightGBMClassificationModel.loadNativeModelFromFile(job.model_text)
     scored = model.transform(assembler.transform(encoded).select("id", "features"))
@@ -156,7 +157,7 @@ class _Encoding(PythonModel):
 
         if self.booster is None:
             self.booster = lgb.Booster(params={"num_threads": 1}, model_str=self.text)
-        frame = model_input
+        frame = model_input.set_axis(self.inputs, axis=1)  # a UDF's columns have numbers for names
         for name, levels in self.levels.items():
             codes = pd.Categorical(frame[name], categories=levels).codes
             frame[name] = codes.astype("float64") + 1
