@@ -129,6 +129,11 @@ class Source(ConfigModel):
 
     _key = field_validator("key", mode="before")(as_list)
 
+    @property
+    def required(self) -> list[str]:
+        """The columns that must not be null, beside the key."""
+        return [name for name, column in self.columns.items() if not column.nullable]
+
     @field_validator("key")
     @classmethod
     def _key_columns_differ(cls, key: tuple[str, ...]) -> tuple[str, ...]:

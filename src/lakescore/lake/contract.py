@@ -263,14 +263,16 @@ def _reasons(rows: DataFrame, source: Source, used: Sequence[str]) -> Column:
     if source.prediction_time is not None:
         undated = F.expr(source.prediction_time).isNull()
         found.append(F.when(undated, F.lit("prediction time is null")))
-    required = [name for name, column in source.columns.items() if not column.nullable]
-    for name in _without(required, source.key):
+    for name in _without(source.required, source.key):
         found.append(F.when(F.col(quoted(name)).isNull(), F.lit(f"{name} is null")))
     for name, expression in source.expectations.items():
         met = F.coalesce(F.expr(expression), F.lit(False))
         found.append(F.when(~met, F.lit(f"expectation '{name}' failed")))
     if source.nan == "quarantine":
-        found += [_not_finite(name) for name in float_columns(rows, used)]
+        found += [
+            F.when(is_not_finite(name), F.lit(f"{name} is NaN or infinite"))
+            for name in float_columns(rows, used)
+        ]
     if CHANGE in rows.columns:
         found.append(F.when(F.col(CHANGE) != SCORE, F.col(CHANGE)))
     return F.filter(F.array(*found), lambda reason: reason.isNotNull())
@@ -300,10 +302,10 @@ def float_columns(rows: DataFrame, used: Sequence[str]) -> list[str]:
     ]
 
 
-def _not_finite(name: str) -> Column:
+def is_not_finite(name: str) -> Column:
+    """True for NaN and infinity; not true for null."""
     value = F.col(quoted(name)).cast("double")
-    infinite = F.abs(value) == F.lit(float("inf"))
-    return F.when(F.isnan(value) | infinite, F.lit(f"{name} is NaN or infinite"))
+    return F.isnan(value) | (F.abs(value) == F.lit(float("inf")))
 
 
 def told_apart_by(rows: DataFrame, key: Sequence[str]) -> list[str]:

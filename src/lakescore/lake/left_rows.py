@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 from lakescore.config.base import quoted
-from lakescore.lake.contract import float_columns
+from lakescore.lake.contract import float_columns, is_not_finite
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -44,10 +44,7 @@ class LeftRows:
     def condition(self) -> Column:
         """True for such a row; never null."""
         found = [F.col(quoted(name)).isNull() for name in self.not_null]
-        for name in self.finite:
-            value = F.col(quoted(name)).cast("double")
-            unusual = F.isnan(value) | (F.abs(value) == F.lit(float("inf")))
-            found.append(F.coalesce(unusual, F.lit(False)))
+        found += [F.coalesce(is_not_finite(name), F.lit(False)) for name in self.finite]
         if self.repeated:
             shared = F.lit(True)
             for name, values in self.repeated:
@@ -83,8 +80,7 @@ def left_rows(
     `used` are the columns in which NaN is judged, where the contract refuses it. Looks for the
     keys that come twice only where one `repeats`.
     """
-    required = [name for name, column in source.columns.items() if not column.nullable]
-    not_null = tuple(dict.fromkeys([*source.key, *required]))
+    not_null = tuple(dict.fromkeys([*source.key, *source.required]))
     finite = tuple(float_columns(rows, used)) if source.nan == "quarantine" else ()
     if not repeats:
         return LeftRows(not_null, finite)

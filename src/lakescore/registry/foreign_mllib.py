@@ -26,7 +26,8 @@ from lakescore.registry.pipeline_metadata import metadata_of, params_of, stage_f
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-_NUMBERS = ("tinyint", "smallint", "int", "bigint", "float", "double", "boolean")
+#: The column types that reach a model as doubles; of decimals Spark and Arrow may round apart.
+NUMBERS = ("tinyint", "smallint", "int", "bigint", "float", "double", "boolean")
 #: What a VectorAssembler does with a row that has a missing value, as far as it can be done here.
 _ERROR, _KEEP = "error", "keep"
 
@@ -82,7 +83,7 @@ def portable_pipeline(model: OpenedModel, types: Mapping[str, str]) -> ForeignML
     fits = fitted.get("featuresCol") == assembler.get("outputCol") and not fitted.get("thresholds")
     if not fits or invalid not in (_ERROR, _KEEP) or len(set(columns)) < len(columns):
         return None
-    if any(types.get(name) not in _NUMBERS for name in columns):
+    if any(types.get(name) not in NUMBERS for name in columns):
         return None
     try:
         scorer = portable_scorer(stages[1], found[1], columns)

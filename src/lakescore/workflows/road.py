@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from lakescore.config.expressions import bare_column
 from lakescore.features.names import feature_column
 from lakescore.registry.foreign import Runner
-from lakescore.registry.foreign_mllib import portable_pipeline
+from lakescore.registry.foreign_mllib import NUMBERS, portable_pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from lakescore.workflows.steps import Step
 
 _WHOLE = ("tinyint", "smallint", "int", "bigint")
-_NUMBERS = (*_WHOLE, "float", "double", "boolean")
 _KEYS = (*_WHOLE, "boolean", "string", "date")
-_KEPT = (*_NUMBERS, "string", "date", "timestamp", "binary")
+_KEPT = (*NUMBERS, "string", "date", "timestamp", "binary")
 
 
 @dataclass(frozen=True)
@@ -110,10 +109,7 @@ def _by_table(settings: Settings, plan: ScoringPlan) -> Iterator[str]:
     for name in plan.workload.source.key:
         if _unlike(types, name, _KEYS):
             yield f"the key column {name} is {types[name.lower()]}"
-    required = [
-        name for name, column in plan.workload.source.columns.items() if not column.nullable
-    ]
-    for name in (*plan.predictions.passthrough, *required):
+    for name in (*plan.predictions.passthrough, *plan.workload.source.required):
         if _unlike(types, name, _KEPT) and not types[name.lower()].startswith("decimal"):
             yield f"the column {name} is {types[name.lower()]}"
 
@@ -131,7 +127,7 @@ def _inputs(plan: ScoringPlan) -> Mapping[str, str] | str:
     if names is None:
         return f"the model is scored by {opened.runner.value}"
     for name in names:
-        if _unlike(types, name, _NUMBERS):
+        if _unlike(types, name, NUMBERS):
             return f"the input {name} is {types.get(name.lower(), 'not a column')}"
     return {name: name for name in names}
 
@@ -152,7 +148,7 @@ def _fitting(package: ModelPackage, feature: Feature) -> tuple[str, ...]:
     """The column types that the encoding stage takes as the SQL stage would give them."""
     if package.signature[feature.name] == "string":
         return (*_WHOLE, "boolean", "string")
-    return _NUMBERS
+    return NUMBERS
 
 
 def _types(plan: ScoringPlan) -> dict[str, str]:
