@@ -33,6 +33,29 @@ class SavedNode:
     categories: int
     values: Sequence[float]
 
+    @classmethod
+    def of(cls, tree: int, saved: Any, *, votes: bool, counts: bool = False) -> SavedNode:
+        """From a `nodeData`, whose fields are asked for by name.
+
+        With `votes` its values are those of two classes: a leaf's counts themselves (`counts`, of
+        a tree alone) or their shares (of a forest's); else the predicted value.
+        """
+        values: Sequence[float] = (saved["prediction"],)
+        if votes:
+            stats = saved["impurityStats"]
+            values = tuple(stats) if counts else cls._shares(stats)
+        split = saved["split"]
+        return cls(
+            tree=tree,
+            id=saved["id"],
+            left=saved["leftChild"],
+            right=saved["rightChild"],
+            feature=split["featureIndex"],
+            split=split["leftCategoriesOrThreshold"] or (),
+            categories=split["numCategories"],
+            values=values,
+        )
+
     @property
     def is_leaf(self) -> bool:
         return self.left == _NO_CHILD
@@ -43,7 +66,7 @@ class SavedNode:
         return not self.is_leaf and self.categories != _NO_CHILD
 
     @staticmethod
-    def shares(counts: Sequence[float]) -> tuple[float, float]:
+    def _shares(counts: Sequence[float]) -> tuple[float, float]:
         """A leaf's vote: its class counts over their sum, as a forest's classifier does."""
         total = counts[0] + counts[1]
         return (counts[0] / total, counts[1] / total) if total else (0.0, 0.0)
@@ -61,29 +84,13 @@ def read_trees(spark: SparkSession, path: str, task: Task, levels: Sequence[int]
         spark.read.parquet(f"{path}/data")
         .select(
             F.col("treeID").alias("tree"),
-            *(f"{node}.{name}" for name in ("id", "leftChild", "rightChild", "prediction")),
-            f"{node}.impurityStats",
-            f"{node}.split.*",
+            f"{node}.*",
         )
         .orderBy("tree", "id")
         .collect()
     )
-    return flat([_node(row, task) for row in rows], levels)
-
-
-def _node(row: Any, task: Task) -> SavedNode:
-    return SavedNode(
-        tree=row["tree"],
-        id=row["id"],
-        left=row["leftChild"],
-        right=row["rightChild"],
-        feature=row["featureIndex"],
-        split=row["leftCategoriesOrThreshold"] or (),
-        categories=row["numCategories"],
-        values=SavedNode.shares(row["impurityStats"])
-        if task is Task.BINARY
-        else (row["prediction"],),
-    )
+    nodes = (SavedNode.of(row["tree"], row, votes=task is Task.BINARY) for row in rows)
+    return flat(list(nodes), levels)
 
 
 def flat(nodes: list[SavedNode], levels: Sequence[int]) -> Trees:

@@ -89,7 +89,7 @@ def _trees(
     nodes = [(0, row) if alone else (row["treeID"], row["nodeData"]) for row in rows]
     nodes.sort(key=lambda pair: (pair[0], pair[1]["id"]))
     votes = task is Task.BINARY and not boosted
-    read = [_node(tree, node, votes=votes, counts=alone) for tree, node in nodes]
+    read = [SavedNode.of(tree, node, votes=votes, counts=alone) for tree, node in nodes]
     if any(node.is_coded for node in read):
         return None
     trees = flat(read, [0] * len(columns))
@@ -101,26 +101,6 @@ def _trees(
         columns, task, (0,) * len(columns), (None,) * len(columns), trees,
         combine="sum" if boosted else "average",
     )  # fmt: skip
-
-
-def _node(tree: int, node: Mapping[str, Any], *, votes: bool, counts: bool) -> SavedNode:
-    """`counts`: a tree alone gives its leaf's counts, a forest's tree their shares."""
-    stats = node["impurityStats"]
-    if not votes:
-        values: Sequence[float] = (node["prediction"],)
-    else:
-        values = tuple(stats) if counts else SavedNode.shares(stats)
-    split = node["split"]
-    return SavedNode(
-        tree=tree,
-        id=node["id"],
-        left=node["leftChild"],
-        right=node["rightChild"],
-        feature=split["featureIndex"],
-        split=split["leftCategoriesOrThreshold"] or (),
-        categories=split["numCategories"],
-        values=values,
-    )
 
 
 def _weights(folder: Path) -> list[float]:
