@@ -45,7 +45,7 @@ test-compat: ## The small suite on Spark 3.3, Delta 2.3, pandas 1.5 and Python 3
 
 test-faults: setup ## Random stories, real kills, twins, a failing environment (LAKESCORE_STORIES, _STEPS, _KILLS)
 	@rm -rf $(FAULTS)
-	@export LAKESCORE_STORIES=$${LAKESCORE_STORIES:-16} LAKESCORE_STEPS=$${LAKESCORE_STEPS:-27} \
+	@export LAKESCORE_STORIES=$${LAKESCORE_STORIES:-15} LAKESCORE_STEPS=$${LAKESCORE_STEPS:-27} \
 	LAKESCORE_FAULTS_OUT=$(FAULTS) LAKESCORE_TEST_MEMORY=3g; \
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder tests/faults; code=$$?; \
 	$(BIN)/python -m tests.faults.tally $(FAULTS) $(FAULTS_PAGE) && exit $$code

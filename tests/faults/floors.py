@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 #: How long a run is that must come to it: stories of each kind, steps of each story.
-FULL_LENGTH = (16, 27)
+FULL_LENGTH = (15, 27)
 STEPS, RUNS, EACH_RULE, EACH_CRASH = 2_000, 700, 50, 3
 
 #: What may be drawn in a story of any kind.
