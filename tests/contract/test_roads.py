@@ -11,6 +11,7 @@ import pytest
 
 from lakescore.config.settings import Settings
 from lakescore.lake import left_rows
+from lakescore.lake.changes import ADDED_FILES
 from lakescore.workflows.plan import plan_scoring
 from lakescore.workflows.run_result import RunResult
 from lakescore.workflows.steps import requested
@@ -148,6 +149,26 @@ def test_a_catch_up_by_files_is_direct_too(life) -> None:
     run = one.score()
     assert (run.details["commits"], run.counts["predicted"]) == (4, 8)
     assert [row[0] for row in one.scores()] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize("feed", [True, False])
+def test_new_rows_of_a_range_are_direct_where_commits_added_files_alone(life, feed) -> None:
+    one = life(feed=feed, source={**PLAIN, "nan": "quarantine"})
+    one.append((1, 1.0, day(1)))
+    one.score()
+    one.append((2, 2.0, day(1)), (3, NAN, day(1)))
+    one.sql("OPTIMIZE {t}")
+    one.append((4, 4.0, day(2)), (4, 4.0, day(2)), (None, 5.0, day(2)))
+    plan = plan_scoring(one.spark, one.settings, one.workload)
+    assert (plan.road.name, plan.step.read_by) == ("direct", ADDED_FILES)
+    assert one.score().counts == {
+        "read": 5, "predicted": 2, "quarantined": 2, "duplicates": 1,
+        "out_of_scope": 0, "deleted": 0,
+    }  # fmt: skip
+    assert one.scores() == [(1, 3.0, "1"), (2, 5.0, "1"), (4, 9.0, "1")]
+    assert one.refused() == [('{"id":3}', 1), ('{"id":null}', 1)]
+    one.sql("OPTIMIZE {t}")
+    assert one.score().counts["read"] == 0
 
 
 @pytest.mark.parametrize(

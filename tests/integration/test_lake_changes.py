@@ -8,7 +8,7 @@ import pytest
 
 from lakescore.config.settings import LakeSettings
 from lakescore.errors import SourceChanged
-from lakescore.lake.changes import rows_since
+from lakescore.lake.changes import ADDED_FILES, CHANGE_FEED, rows_since
 from lakescore.lake.snapshot import pin
 from lakescore.lake.tables import Lake, Table
 
@@ -93,6 +93,25 @@ def test_a_merge_that_only_inserts_is_an_append(spark, lake: Lake, feed: str):
         "ON t.id = s.id WHEN NOT MATCHED THEN INSERT (id) VALUES (s.id)"
     )
     assert new_ids(spark, table, 0) == [3]
+
+
+def test_where_files_were_rewritten_the_change_feed_tells_what_came(spark, lake: Lake):
+    """A MERGE that would have updated: the file of the row that matched is written again."""
+    table = lake.table("s")
+    append(spark, table, [(1,), (2,)], "id int", **{"delta.enableChangeDataFeed": "true"})
+    assert rows_since(spark, pin(spark, table), None).are_files
+    append(spark, table, [(3,)], "id int")
+    told = rows_since(spark, pin(spark, table), 0)
+    assert (told.read_by, told.are_files) == (ADDED_FILES, True)
+    spark.sql(
+        f"MERGE INTO {table.sql_name} t USING (SELECT explode(array(2, 4)) AS id) s "
+        "ON t.id = s.id WHEN MATCHED AND t.id > 2 THEN UPDATE SET id = 9 "
+        "WHEN NOT MATCHED THEN INSERT (id) VALUES (s.id)"
+    )
+    (rewritten,) = table.read(spark).where("id = 1").inputFiles()
+    told = rows_since(spark, pin(spark, table), 0)
+    assert new_ids(spark, table, 0) == [3, 4]
+    assert (told.read_by, told.are_files) == (CHANGE_FEED, False)
 
 
 def test_a_change_feed_turned_on_inside_the_range_falls_back_to_the_files(spark, lake: Lake):

@@ -1,8 +1,8 @@
 """Rows appended to a table since a version, at a cost that follows the range.
 
-By the change feed where it covers the range; else from the files that the commits added, which
-the Delta protocol lists in `_delta_log`, as long as the table's reader version is 1 (no deletion
-vectors, no column mapping).
+Where commits only added files, these hold the rows: the Delta protocol lists them in `_delta_log`,
+and as long as the table's reader version is 1 (no deletion vectors, no column mapping) what they
+hold is what the table holds. Where commits rewrote files too, the change feed tells what came.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 #: Operations that bring back or replace rows even where no row is removed in the same commit.
 _REPLACING = ("RESTORE", "CLONE", "REPLACE TABLE", "CREATE OR REPLACE TABLE")
-CHANGE_FEED = "the change feed"
+CHANGE_FEED, ADDED_FILES = "the change feed", "the files that the commits added"
 _ADD = "add struct<path: string, partitionValues: map<string, string>, dataChange: boolean>"
 _REMOVE = "remove struct<path: string, dataChange: boolean>"
 _GLOB = re.compile(r"([{}\[\]*?\\])")
@@ -59,10 +59,12 @@ class Changes:
     """What a range of commits did: `read_by` says, for people, by what its rows are told.
 
     That the range can be followed was checked; `rows` may run jobs over the rows themselves.
+    `are_files` says that they are all the rows of the frame's input files.
     """
 
     read_by: str
     rows: Callable[[], DataFrame]
+    are_files: bool = False
 
 
 def rows_since(
@@ -93,16 +95,21 @@ def rows_since(
     _refuse(snapshot, [commit for commit in commits if commit.operation.startswith(_REPLACING)])
     refuse_retyped(spark, snapshot, after_version, in_use)
     ignored = _ignored(commits, deletes)
-    found = _from_change_feed(spark, snapshot, after_version, commits, ignored)
-    read_by = CHANGE_FEED if found is not None else "the files that the commits added"
-    if found is None:
+    read_by = ADDED_FILES
+    try:
         found = _from_added_files(spark, snapshot, after_version, commits, ignored)
+    except SourceChanged:
+        fed = _from_change_feed(spark, snapshot, after_version, commits, ignored)
+        if fed is None:
+            raise
+        read_by, found = CHANGE_FEED, fed
     rows = found.select(*(F.col(quoted(name)) for name in snapshot.schema.names))
-    return Changes(read_by, lambda: rows)
+    return Changes(read_by, lambda: rows, are_files=read_by == ADDED_FILES)
 
 
 def every_row(spark: SparkSession, snapshot: Snapshot) -> Changes:
-    return Changes(f"all of version {snapshot.version}", lambda: snapshot.read(spark))
+    rows = snapshot.read(spark)
+    return Changes(f"all of version {snapshot.version}", lambda: rows, are_files=True)
 
 
 def refuse_recreated(snapshot: Snapshot, after_version: int, table_id: str | None) -> None:

@@ -54,16 +54,19 @@ class FileGroup:
         The files themselves where what they hold is what the table holds (reader version 1);
         else Delta reads the version and keeps the rows of these files.
         """
+        if not self.are_plain(snapshot):
+            return snapshot.read(spark).where(F.col(_PATH).isin(list(self.paths)))
         root = snapshot.detail.location
-        paths = [unquote(path) for path in self.paths]
-        partitions = snapshot.detail.partition_columns
-        plain = snapshot.detail.reader_version == 1 and all(
-            _below(path, root) and folders_tell_partitions(_below(path, root), partitions)
-            for path in paths
+        below = (_below(unquote(path), root) for path in self.paths)
+        return read_files(spark, snapshot, [f"{root}/{path}" for path in below])
+
+    def are_plain(self, snapshot: Snapshot) -> bool:
+        """Whether the files lie in the snapshot's table and hold just what it holds of them."""
+        root, partitions = snapshot.detail.location, snapshot.detail.partition_columns
+        paths = [_below(unquote(path), root) for path in self.paths]
+        return snapshot.detail.reader_version == 1 and all(
+            path and folders_tell_partitions(path, partitions) for path in paths
         )
-        if plain:
-            return read_files(spark, snapshot, [f"{root}/{_below(path, root)}" for path in paths])
-        return snapshot.read(spark).where(F.col(_PATH).isin(list(self.paths)))
 
 
 @dataclass(frozen=True)

@@ -245,12 +245,12 @@ def followed(spark: SparkSession, settings: Settings, plan: ScoringPlan) -> Scor
     if step is None:
         return plan
     _check_source(spark, plan)
-    plan = replace(plan, road=road_of(settings, plan, step))
-    if not step.catches_up or step.files is not None:
-        return plan
-    with task_errors(str(source)):
-        changes = _changes(spark, plan, step)
-    return replace(plan, step=replace(step, read_by=changes.read_by), changes=changes)
+    if step.catches_up and step.files is None:
+        with task_errors(str(source)):
+            changes = _changes(spark, plan, step)
+        step = replace(step, read_by=changes.read_by)
+        plan = replace(plan, step=step, changes=changes)
+    return replace(plan, road=road_of(settings, plan, step))
 
 
 def _check_source(spark: SparkSession, plan: ScoringPlan) -> None:

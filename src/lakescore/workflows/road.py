@@ -73,8 +73,10 @@ def _by_rows(settings: Settings, plan: ScoringPlan, step: Step) -> Iterator[str]
         yield "changes are followed by key"
     if step.reads == "refused" or step.rows_where is not None:
         yield "it reads some of the source's rows"
-    if step.reads == "appended" and step.files is None and step.after_version is not None:
-        yield "rows of a range of versions are told by Delta"
+    if step.reads == "appended" and plan.changes is not None and not plan.changes.are_files:
+        yield f"new rows are told by {plan.changes.read_by}"
+    if step.files is not None and not step.files.are_plain(plan.pins.source):
+        yield "data files lie outside of the table's folder"
     if plan.predictions.where is not None:
         yield "predictions.where leaves rows out"
 
