@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from datetime import date
 from pathlib import Path
@@ -22,6 +25,8 @@ LANDINGS = {
     "december 1 to 28": [date(2013, 12, day) for day in (7, 17, 27)],
     **{f"2013-12-{day}": [date(2013, 12, day)] for day in (29, 30, 31)},
 }
+#: Flights of December 2013.
+DECEMBER = 28_135
 _SMALL = {"backend": "native", "num_iterations": 15, "num_leaves": 15, "min_data_in_leaf": 50,
           "learning_rate": 0.2}  # fmt: skip
 #: What a few hundred test rows can show.
@@ -157,3 +162,20 @@ def _champion_is_compared_by_the_scores_of_the_table(
 
 def test_the_demo_starts_with_a_heap_of_one_gibibyte() -> None:
     assert load_settings(shipped_conf(), "local").spark.driver_memory == "1g"
+
+
+@pytest.mark.slow
+def test_the_whole_demo_passes_with_a_heap_of_one_gibibyte(tmp_path: Path) -> None:
+    """As a newcomer's process starts it: all flights, nothing set, an empty folder."""
+    environment = {name: value for name, value in os.environ.items() if "LAKESCORE" not in name}
+    demo = subprocess.run(
+        [sys.executable, "-m", "lakescore", "demo"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900, check=False,
+    )  # fmt: skip
+    assert demo.returncode == 0, demo.stderr
+    files = sorted((tmp_path / "lake/_lakescore/runs").glob("*/*/result.json"))
+    runs = sorted((json.loads(file.read_text()) for file in files), key=lambda r: r["started_at"])
+    ingest, train, *scores = runs
+    assert (ingest["status"], train["status"]) == ("DONE", "PROMOTED")
+    assert [run["status"] for run in scores] == ["DONE"] * 4
+    assert sum(run["counts"]["predicted"] for run in scores) == DECEMBER
