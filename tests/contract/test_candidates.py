@@ -12,7 +12,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from lakescore.errors import OneClassLabel
-from lakescore.matrix import LABEL, Task
+from lakescore.matrix import LABEL, Split, Task
 from lakescore.models import candidate, candidates, check_parameters, load_scorer, save_scorer
 from lakescore.models.base import EncodedData, FittedModel
 from lakescore.models.labels import check_labels
@@ -180,7 +180,7 @@ def _native(data: EncodedData, raw: dict, rounds: int | None) -> np.ndarray:
     from lakescore.models.lightgbm.native import read_matrix, training_options
 
     parameters = check_parameters("lightgbm", raw)
-    matrix, labels = read_matrix(data.train, data.schema)
+    matrix, labels = read_matrix(data, Split.TRAIN)
     rows = lightgbm.Dataset(matrix, labels, categorical_feature=[1, 3], params={"verbosity": -1})
     options = training_options(data.task, parameters, SEED)
     model = lightgbm.train(options, rows, num_boost_round=parameters.num_iterations)

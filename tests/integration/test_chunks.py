@@ -125,6 +125,22 @@ def test_an_unfinished_catch_up_is_not_taken_for_done_when_its_history_is_gone(l
     assert scored(one) == [1, 2, 3, 4]
 
 
+def test_a_large_merge_that_only_inserts_is_one_commit(life) -> None:
+    """It wrote a file anew, so its new rows are told by the feed, and not by files."""
+    one = life(**CHUNKED)
+    one.append((1, 1.0, day(1)), (2, 1.0, day(1)))
+    one.score()
+    one.sql(
+        "MERGE INTO {t} t USING (SELECT id, x, day FROM VALUES (1, 9D, DATE'2024-01-01'), "
+        "(3, 1D, DATE'2024-01-01'), (4, 1D, DATE'2024-01-01'), (5, 1D, DATE'2024-01-01'), "
+        "(6, 1D, DATE'2024-01-01') AS s(id, x, day)) s ON t.id = s.id "
+        "WHEN MATCHED AND t.x > 5 THEN UPDATE SET x = s.x WHEN NOT MATCHED THEN INSERT *"
+    )
+    run = one.score()
+    assert (run.details["commits"], run.counts["predicted"]) == (1, 4)
+    assert scored(one) == [1, 2, 3, 4, 5, 6]
+
+
 @pytest.mark.parametrize("columns", ["none", "name"])
 def test_files_read_by_themselves_or_through_delta_hold_the_same_rows(
     spark, tmp_path: Path, columns: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,6 +112,61 @@ def test_where_files_were_rewritten_the_change_feed_tells_what_came(spark, lake:
     told = rows_since(spark, pin(spark, table), 0)
     assert new_ids(spark, table, 0) == [3, 4]
     assert (told.read_by, told.are_files) == (CHANGE_FEED, False)
+
+
+@pytest.fixture
+def elsewhere(spark):
+    """A writer in another time zone, until what it gives is called."""
+    zones = spark.sparkContext._jvm.java.util.TimeZone
+    before = spark.conf.get("spark.sql.session.timeZone"), zones.getDefault()
+
+    def write_in(name: str, zone: Any) -> None:
+        spark.conf.set("spark.sql.session.timeZone", name)
+        zones.setDefault(zone)
+
+    write_in("Europe/Berlin", zones.getTimeZone("Europe/Berlin"))
+    yield lambda: write_in(*before)
+    write_in(*before)
+
+
+@pytest.mark.parametrize("feed", ["true", "false"])
+def test_a_time_in_a_folders_name_counts_only_where_the_log_says_the_same(
+    spark, lake: Lake, feed: str, elsewhere
+):
+    """Delta names the folder by the writer's clock, and logs UTC."""
+    table = lake.table("s")
+    rows = spark.sql("SELECT 1 AS id, TIMESTAMP'2024-01-01 00:00:00' AS at").coalesce(1)
+    for _ in range(2):
+        writer = rows.write.format("delta").mode("append").partitionBy("at")
+        writer.option("delta.enableChangeDataFeed", feed).save(table.path)
+    elsewhere()
+    truth = sorted(str(row.at) for row in table.read(spark).collect())
+    snapshot = pin(spark, table)
+    if feed == "false":
+        with pytest.raises(SourceChanged, match="does not say what the log says of it"):
+            rows_since(spark, snapshot, 0)
+    else:
+        told = rows_since(spark, snapshot, 0)
+        assert told.read_by == CHANGE_FEED
+        assert [str(row.at) for row in told.rows().collect()] == truth[:1]
+    spark.sql(f"INSERT INTO {table.sql_name} VALUES (2, TIMESTAMP'2024-02-01 00:00:00.5')")
+    told = rows_since(spark, pin(spark, table), 1)
+    assert told.read_by == ADDED_FILES
+    assert [str(row.at) for row in told.rows().collect()] == ["2024-02-01 00:00:00.500000"]
+
+
+def test_a_file_that_spark_would_pass_over_is_not_passed_over(spark, lake: Lake):
+    table = lake.table("s")
+    append(spark, table, [(1,)], "id int", **{"delta.enableChangeDataFeed": "true"})
+    append(spark, table, [(2,)], "id int")
+    (log,) = Path(table.path).glob("_delta_log/*1.json")
+    (stored,) = (
+        path for path in Path(table.path).glob("*.parquet") if path.name in log.read_text()
+    )
+    log.write_text(log.read_text().replace(stored.name, f"_{stored.name}"))
+    log.with_name(f".{log.name}.crc").unlink()
+    stored.rename(stored.with_name(f"_{stored.name}"))
+    assert new_ids(spark, table, 0) == [2]
 
 
 def test_a_change_feed_turned_on_inside_the_range_falls_back_to_the_files(spark, lake: Lake):

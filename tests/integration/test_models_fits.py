@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from sklearn.metrics import average_precision_score
 
 from lakescore.errors import EmptyTable, TrainingFailed, TypeMismatch, UsageError
-from lakescore.matrix import LABEL, MatrixColumn, MatrixSchema, Task
+from lakescore.matrix import LABEL, MatrixColumn, MatrixSchema, Split, Task
 from lakescore.models import candidate, check_parameters
 from lakescore.models.base import EncodedData
 from lakescore.models.lightgbm import backend, native, synapse
@@ -82,7 +82,7 @@ def test_the_best_round_is_kept(data, name, patience):
     full = fit(data, "lightgbm", num_iterations=40, early_stopping_rounds=0, **quick)
     kept = fit(data, "lightgbm", num_iterations=40, early_stopping_rounds=patience, **quick)
     every_round = lightgbm.Booster(model_str=full.scorer.model_text)
-    matrix, labels = native.read_matrix(data.validation, SCHEMA)
+    matrix, labels = native.read_matrix(data, Split.VALIDATION)
     precision = [
         average_precision_score(labels, every_round.predict(matrix, num_iteration=rounds))
         for rounds in range(1, 41)
@@ -104,16 +104,31 @@ def test_validation_rows_of_one_class_do_not_stop_training(data, name):
     assert fitted.details["rounds"] == 9
 
 
-def test_the_two_ways_to_read_a_matrix_agree(data):
+def test_the_ways_to_read_a_matrix_agree(data, tmp_path):
     columns = data.train.select(*SCHEMA.names, LABEL)
-    (matrix, labels), (collected, collected_labels) = (
+    columns.withColumn("other", F.lit(1)).write.parquet(f"{tmp_path}/rows")
+    files = tuple(sorted(map(str, (tmp_path / "rows").glob("part-*.parquet"))))
+    stored = replace(data, train=None, files={Split.TRAIN: files})
+    for matrix, labels in (
         native._through_parquet(columns),
         native._through_driver(columns),
-    )
+        native.read_matrix(stored, Split.TRAIN),
+    ):
+        assert np.array_equal(matrix, tiny_matrix()[:-VALIDATION_ROWS], equal_nan=True)
+        assert labels.tolist() == [row[0] for row in data.train.select(LABEL).collect()]
 
-    assert np.array_equal(matrix, collected, equal_nan=True)
-    assert np.array_equal(matrix, tiny_matrix()[:-VALIDATION_ROWS], equal_nan=True)
-    assert np.array_equal(labels, collected_labels)
+
+def test_a_matrix_that_fits_one_process_is_trained_there(spark, data):
+    cells = 2**27  # of 8 bytes: 1 GiB
+    told = choose_backend("auto", spark, cells=cells, native_gib=4)
+    assert told == backend.Backend(
+        "native", "a matrix of 1 GiB, and one process takes up to 4 (native_gib)"
+    )
+    assert choose_backend("auto", spark, cells=cells, native_gib=0.5).name == "synapse"
+    assert choose_backend("synapse", spark, cells=cells, native_gib=4).name == "synapse"
+    quick = {"num_iterations": 2, "num_leaves": 4}
+    assert fit(data, "lightgbm", **quick).backend == "native"
+    assert fit(data, "lightgbm", native_gib=0, **quick).backend == "synapse"
 
 
 def test_early_stopping_rows_are_bounded_and_the_same_each_time(data, monkeypatch):

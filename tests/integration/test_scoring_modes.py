@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lakescore.errors import SourceChanged, UsageError, VersionUnreadable
+from lakescore.errors import CorruptFile, SourceChanged, UsageError, VersionUnreadable
 from lakescore.workflows.plan import plan_scoring
 from lakescore.workflows.run_result import Status
 from lakescore.workflows.steps import requested
@@ -114,6 +114,23 @@ def test_new_rows_are_scored_without_a_look_at_the_old_ones(life, feed: bool) ->
     assert "read by      the files that the commits added" in list(plan.lines())
     assert one.score().counts["read"] == 1
     assert one.scores() == [(1, 3.0, "1"), (2, 5.0, "1"), (3, 7.0, "1")]
+
+
+@pytest.mark.parametrize("feed", [True, False])
+def test_new_rows_whose_files_were_vacuumed_are_told(life, feed: bool) -> None:
+    one = life(feed=feed)
+    one.append((1, 1.0, day(1)))
+    one.score()
+    one.append((2, 2.0, day(1)))
+    one.sql("OPTIMIZE {t}")
+    (kept,) = one.source.read(one.spark).inputFiles()
+    for path in Path(one.source.path).glob("*.parquet"):
+        if path.name not in kept:
+            path.unlink()
+    for run in (one.score, lambda: plan_scoring(one.spark, one.settings, one.workload)):
+        with pytest.raises(CorruptFile, match="is named by the table but is not there"):
+            run()
+    assert one.score(full=True).counts["predicted"] == 2
 
 
 @pytest.mark.parametrize("feed", [True, False])

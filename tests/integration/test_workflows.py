@@ -175,6 +175,29 @@ def test_a_numeric_target_needs_yaml_only(project: Project, capsys) -> None:
     assert both.select(F.corr("value", "truth")).first()[0] > 0.7
 
 
+def test_a_training_is_planned_by_what_would_fit_it(project: Project, capsys) -> None:
+    project.land(customers(0, 300), "first")
+    project.write_workload(candidates=["lightgbm", "logistic_regression"])
+    assert project.run("plan", "churn", "--train") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "workload     churn (training)"
+    assert said[1].startswith("source       customers@") and said[1].endswith(" 3 features")
+    fits = [line.removeprefix("fits         ") for line in said if line.startswith("fits")]
+    assert [line.partition(":")[0] for line in fits] == [
+        "lightgbm, by native", "logistic_regression, by mllib", "prior, the baseline, by spark",
+    ]  # fmt: skip
+    assert fits[0].endswith("GiB, and one process takes up to 4 (native_gib)")
+    before = project.state()
+    assert project.run("train", "churn") == 0
+    capsys.readouterr()
+    assert project.run("plan", "churn", "--train", "--json") == 0
+    told = project.result(capsys.readouterr().out)
+    assert (told["trained_as"], told["nothing_to_do"]) == ("1", True)
+    assert before["commits"] == project.state()["commits"]
+    assert project.run("plan", "churn", "--train", "--full") == 2
+    assert "leave out the options of a scoring run" in capsys.readouterr().err
+
+
 def test_plan_says_what_score_then_does(trained: Project, capsys) -> None:
     assert trained.run("plan", "churn", "--json") == 0
     plan = trained.result(capsys.readouterr().out)

@@ -211,22 +211,37 @@ def plan(
     last: Last = None,
     version: Version = None,
     retry: Annotated[bool, typer.Option("--retry", help="As `quarantine retry` would.")] = False,
+    training: Annotated[bool, typer.Option("--train", help="As `train` would.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """What the next `score` would read, with which model, into which commit. Changes nothing.
 
-    With --from, --to (and --version) what `backfill` would, with --retry what `quarantine retry`.
+    With --from, --to (and --version) what `backfill` would, with --retry what `quarantine retry`,
+    with --train what `train` would read and by what it would fit each candidate.
     """
     from lakescore.cli.output import print_plan
     from lakescore.workflows.plan import plan_scoring
     from lakescore.workflows.steps import requested
+    from lakescore.workflows.training_plan import plan_training
 
     workload = project.workload(name)
     request = requested(as_of, full=full, retry=retry, first=first, last=last)
+    if training:
+        _refuse_scoring_options(as_of, full, first, last, version, retry)
+        trained = plan_training(project.spark("plan"), project.settings, workload)
+        print_plan(trained, as_json=as_json)
+        return
     planned = plan_scoring(
         project.spark("plan"), project.settings, workload, request, version=version
     )
     print_plan(planned, as_json=as_json)
+
+
+def _refuse_scoring_options(*given: object) -> None:
+    from lakescore.errors import UsageError
+
+    if any(option not in (None, False) for option in given):
+        raise UsageError("--train plans a training", hint="leave out the options of a scoring run")
 
 
 @app.command()
@@ -482,7 +497,7 @@ def maintain(
     as_json: AsJson = False,
 ) -> None:
     """Small files, files out of use and leftovers of the predictions: what is due, and why."""
-    from lakescore.cli.output import print_maintenance, print_result
+    from lakescore.cli.output import print_plan, print_result
     from lakescore.workflows.maintain import maintain as workflow
     from lakescore.workflows.maintain import plan_maintenance
 
@@ -490,7 +505,7 @@ def maintain(
     if yes:
         print_result(workflow(spark, project.settings, workloads), as_json=as_json)
     else:
-        print_maintenance(plan_maintenance(spark, project.settings, workloads), as_json=as_json)
+        print_plan(plan_maintenance(spark, project.settings, workloads), as_json=as_json)
 
 
 @app.command()

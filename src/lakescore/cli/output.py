@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
 from rich.table import Table
@@ -13,11 +13,20 @@ from rich.text import Text
 if TYPE_CHECKING:
     from lakescore.config.settings import Settings
     from lakescore.workflows.doctor import Check
-    from lakescore.workflows.maintain import MaintenancePlan
-    from lakescore.workflows.plan import ScoringPlan
     from lakescore.workflows.quarantine import RefusedRows
     from lakescore.workflows.run_result import RunResult
     from lakescore.workflows.status import WorkloadStatus
+
+
+class Plan(Protocol):
+    """What a command would do: of a scoring run, a training or a maintenance."""
+
+    def describe(self) -> object:
+        """JSON-ready."""
+
+    def lines(self) -> Iterator[str]:
+        """For people."""
+
 
 _STYLES = {
     "DONE": "green",
@@ -119,16 +128,7 @@ def _cell(value: object) -> Text:
     return Text(text, _STYLES.get(text, ""))
 
 
-def print_plan(plan: ScoringPlan, *, as_json: bool) -> None:
-    if as_json:
-        print_json(plan.describe())
-        return
-    console = out()
-    for line in plan.lines():
-        console.print(line)
-
-
-def print_maintenance(plan: MaintenancePlan, *, as_json: bool) -> None:
+def print_plan(plan: Plan, *, as_json: bool) -> None:
     if as_json:
         print_json(plan.describe())
         return

@@ -8,7 +8,7 @@ hold is what the table holds. Where commits rewrote files too, the change feed t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -30,6 +30,9 @@ _REPLACING = ("RESTORE", "CLONE", "REPLACE TABLE", "CREATE OR REPLACE TABLE")
 CHANGE_FEED, ADDED_FILES = "the change feed", "the files that the commits added"
 _ADD = "add struct<path: string, partitionValues: map<string, string>, dataChange: boolean>"
 _REMOVE = "remove struct<path: string, dataChange: boolean>"
+#: What a folder is called for a partition value that is null; and a time as the log has it.
+_NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
+_LOGGED_TIME = re.compile(r"(?P<day>[\d-]{10})T(?P<clock>[\d:]{8})(?P<fraction>\.\d+)?Z")
 _GLOB = re.compile(r"([{}\[\]*?\\])")
 _OTHER_SCHEMA = re.compile(
     r"CHANGE_DATA_FEED_INCOMPATIBLE|because of an incompatible (data )?schema"
@@ -98,7 +101,7 @@ def rows_since(
     read_by = ADDED_FILES
     try:
         found = _from_added_files(spark, snapshot, after_version, commits, ignored)
-    except SourceChanged:
+    except Exception:  # whatever keeps the files from telling, the feed may tell
         fed = _from_change_feed(spark, snapshot, after_version, commits, ignored)
         if fed is None:
             raise
@@ -262,12 +265,14 @@ def _from_added_files(
             where=str(snapshot),
             hint=_FEED_HINT.format(table=snapshot.table.sql_name),
         )
-    actions = _actions(spark, snapshot, after).where(~F.col("version").isin(list(ignored)))
-    removing = actions.where("remove.dataChange").select("version").distinct().collect()
-    _refuse(snapshot, _commits_of((row.version for row in removing), commits))
-    added = actions.where("add.dataChange").select("add.path", "add.partitionValues").collect()
+    changing = _actions(spark, snapshot, after).where("add.dataChange OR remove.dataChange")
+    told = changing.select("version", "add.path", "add.partitionValues").collect()
+    found = [row for row in told if row.version not in ignored]
+    removing = {row.version for row in found if row.path is None}
+    _refuse(snapshot, _commits_of(removing, commits))
+    added = [row for row in found if row.path is not None]
     for row in added:
-        _check_folders_tell_partitions(snapshot, row.path, row.partitionValues)
+        _check_files_tell_all(snapshot, row.path, row.partitionValues or {})
     if not added:
         return snapshot.read(spark).where(F.lit(False))
     root = snapshot.detail.location
@@ -278,6 +283,14 @@ def read_files(spark: SparkSession, snapshot: Snapshot, paths: Sequence[str]) ->
     """Files of the snapshot as plain Parquet, with its columns; partitions by folder name."""
     reader = spark.read.schema(snapshot.schema).option("basePath", snapshot.detail.location)
     return reader.parquet(*(_GLOB.sub(r"\\\1", path) for path in paths))
+
+
+def _as_folders_say(logged: str | None) -> str | None:
+    """A partition value of the log as a folder's name has it; times in UTC, as in sessions."""
+    time = _LOGGED_TIME.fullmatch(logged or "")
+    if time is None:
+        return logged or None
+    return f"{time['day']} {time['clock']}" + (time["fraction"] or "").rstrip("0").rstrip(".")
 
 
 def _actions(spark: SparkSession, snapshot: Snapshot, after: int) -> DataFrame:
@@ -296,7 +309,7 @@ def _actions(spark: SparkSession, snapshot: Snapshot, after: int) -> DataFrame:
             hint=_FEED_HINT.format(table=snapshot.table.sql_name)
             + "; lengthen delta.logRetentionDuration if the log was cleaned",
         ) from error
-    version = F.regexp_extract(F.input_file_name(), r"(\d{20})\.json$", 1).cast("long")
+    version = F.regexp_extract("_metadata.file_path", r"(\d{20})\.json$", 1).cast("long")
     return actions.select("add", "remove", version.alias("version"))
 
 
@@ -305,21 +318,31 @@ def _log_file(log: str, version: int) -> str:
     return f"{escaped}/{version:020d}.json"
 
 
-def folders_tell_partitions(path: str, columns: Sequence[str]) -> bool:
-    """Whether the folders of a file's path below its table are exactly the partition columns."""
-    return [unquote(step.partition("=")[0]) for step in path.split("/")[:-1]] == list(columns)
+def read_as_file(path: str, columns: Sequence[str]) -> dict[str, str | None] | None:
+    """What the folders of a file's path below its table say of the partition columns.
+
+    None where they do not say it, or where Spark would pass over a file of that name.
+    """
+    *folders, name = path.split("/")
+    if name.startswith(("_", ".")):
+        return None
+    steps = [tuple(map(unquote, folder.partition("="))) for folder in folders]
+    if [column for column, _, _ in steps] != list(columns):
+        return None
+    return {column: None if value == _NULL_FOLDER else value for column, _, value in steps}
 
 
-def _check_folders_tell_partitions(
-    snapshot: Snapshot, path: str, partition_values: dict[str, str | None] | None
+def _check_files_tell_all(
+    snapshot: Snapshot, path: str, partition_values: Mapping[str, str | None]
 ) -> None:
-    """Partition values are read from folder names, so these must be there and in the table."""
-    expected = snapshot.detail.partition_columns
-    told = folders_tell_partitions(unquote(path), expected)
-    if told and len(partition_values or {}) == len(expected):
+    """Partition values are read from folder names, so these must say what the log says."""
+    told = read_as_file(unquote(path), snapshot.detail.partition_columns)
+    logged = {name: _as_folders_say(value) for name, value in partition_values.items()}
+    if told is not None and told == logged:
         return
     raise SourceChanged(
-        f"the new rows lie in '{path}', which does not say its partition values",
+        f"the new rows lie in '{path}', which does not say what the log says of it: "
+        f"{partition_values}",
         where=str(snapshot),
         hint=_FEED_HINT.format(table=snapshot.table.sql_name),
     )

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from lakescore.errors import SourceChanged
 from lakescore.lake.chain import Part
-from lakescore.lake.changes import added_rows, folders_tell_partitions, read_files
+from lakescore.lake.changes import added_rows, read_as_file, read_files
 from lakescore.lake.history import TableCommit
 
 if TYPE_CHECKING:
@@ -63,10 +63,10 @@ class FileGroup:
     def are_plain(self, snapshot: Snapshot) -> bool:
         """Whether the files lie in the snapshot's table and hold just what it holds of them."""
         root, partitions = snapshot.detail.location, snapshot.detail.partition_columns
+        if snapshot.detail.reader_version > 1 or _has_times(snapshot, partitions):
+            return False
         paths = [_below(unquote(path), root) for path in self.paths]
-        return snapshot.detail.reader_version == 1 and all(
-            path and folders_tell_partitions(path, partitions) for path in paths
-        )
+        return all(path and read_as_file(path, partitions) is not None for path in paths)
 
 
 @dataclass(frozen=True)
@@ -136,9 +136,14 @@ def _by_version(
     if len(commits) < head.version - after or version == after:
         return Chunk(head)
     source = head if version == head.version else head.at(spark, version)
-    if total > max_rows and deletes and source.detail.reader_version == 1:
-        return _of_group(head, source, _group(_files(spark, source, after, deletes), 0, max_rows))
-    return Chunk(source, None, version < head.version)
+    whole = Chunk(source, None, version < head.version)
+    if total <= max_rows or not deletes or source.detail.reader_version > 1:
+        return whole
+    try:
+        files = _files(spark, source, after, deletes)
+    except SourceChanged:  # files were rewritten too: what the version holds may still be told
+        return whole
+    return _of_group(head, source, _group(files, 0, max_rows))
 
 
 def _touched(commit: TableCommit, *, unknown: int) -> int:
@@ -173,6 +178,12 @@ def _group(files: Sequence[tuple[str, int]], done: int, max_rows: int | None) ->
         paths.append(path)
         total += rows
     return FileGroup(tuple(paths), total, done + len(paths), len(files))
+
+
+def _has_times(snapshot: Snapshot, columns: Sequence[str]) -> bool:
+    """Whether a folder's name would say a time, in whatever zone its writer had."""
+    types = {field.name: field.dataType.simpleString() for field in snapshot.schema}
+    return any(types[name].startswith("timestamp") for name in columns)
 
 
 def _below(path: str, root: str) -> str:

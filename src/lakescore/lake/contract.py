@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING
 
 from pyspark.sql import Column, Window
@@ -256,26 +258,36 @@ def _type_of(df: DataFrame, sql: str) -> DataType:
 
 
 def _reasons(rows: DataFrame, source: Source, used: Sequence[str]) -> Column:
-    """array<string>: what is wrong with a row taken by itself."""
-    found = [
-        F.when(F.col(quoted(name)).isNull(), F.lit(f"key {name} is null")) for name in source.key
-    ]
+    """array<string>: what is wrong with a row taken by itself.
+
+    Of a row that breaks nothing no array is built: nearly all rows are such.
+    """
+    broken = list(_checks(rows, source, used))
+    said = F.array(*(F.when(condition, reason) for condition, reason in broken))
+    none = F.array(F.lit(None).cast("string"))
+    found = F.array_except(said, none)
+    any_broken = reduce(or_, (condition for condition, _ in broken), F.lit(False))
+    return F.when(any_broken, found).otherwise(F.array_except(none, none))
+
+
+def _checks(
+    rows: DataFrame, source: Source, used: Sequence[str]
+) -> Iterator[tuple[Column, Column]]:
+    """What a row may break: a condition that is never null, and what is said where it is true."""
+    for name in source.key:
+        yield F.col(quoted(name)).isNull(), F.lit(f"key {name} is null")
     if source.prediction_time is not None:
-        undated = F.expr(source.prediction_time).isNull()
-        found.append(F.when(undated, F.lit("prediction time is null")))
+        yield F.expr(source.prediction_time).isNull(), F.lit("prediction time is null")
     for name in _without(source.required, source.key):
-        found.append(F.when(F.col(quoted(name)).isNull(), F.lit(f"{name} is null")))
+        yield F.col(quoted(name)).isNull(), F.lit(f"{name} is null")
     for name, expression in source.expectations.items():
         met = F.coalesce(F.expr(expression), F.lit(False))
-        found.append(F.when(~met, F.lit(f"expectation '{name}' failed")))
+        yield ~met, F.lit(f"expectation '{name}' failed")
     if source.nan == "quarantine":
-        found += [
-            F.when(is_not_finite(name), F.lit(f"{name} is NaN or infinite"))
-            for name in float_columns(rows, used)
-        ]
+        for name in float_columns(rows, used):
+            yield is_not_finite(name), F.lit(f"{name} is NaN or infinite")
     if CHANGE in rows.columns:
-        found.append(F.when(F.col(CHANGE) != SCORE, F.col(CHANGE)))
-    return F.filter(F.array(*found), lambda reason: reason.isNotNull())
+        yield F.col(CHANGE) != SCORE, F.col(CHANGE)
 
 
 def _refuse_recent(
@@ -303,9 +315,9 @@ def float_columns(rows: DataFrame, used: Sequence[str]) -> list[str]:
 
 
 def is_not_finite(name: str) -> Column:
-    """True for NaN and infinity; not true for null."""
+    """True for NaN and infinity; false for null."""
     value = F.col(quoted(name)).cast("double")
-    return F.isnan(value) | (F.abs(value) == F.lit(float("inf")))
+    return F.coalesce(F.isnan(value) | (F.abs(value) == F.lit(float("inf"))), F.lit(False))
 
 
 def told_apart_by(rows: DataFrame, key: Sequence[str]) -> list[str]:

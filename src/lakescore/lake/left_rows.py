@@ -44,7 +44,7 @@ class LeftRows:
     def condition(self) -> Column:
         """True for such a row; never null."""
         found = [F.col(quoted(name)).isNull() for name in self.not_null]
-        found += [F.coalesce(is_not_finite(name), F.lit(False)) for name in self.finite]
+        found += [is_not_finite(name) for name in self.finite]
         if self.repeated:
             shared = F.lit(True)
             for name, values in self.repeated:

@@ -29,6 +29,7 @@ _NOT_PARQUET = re.compile(
 _MISSING = re.compile(
     rf"File (?P<a>{_PATH}) (?:does not exist|referenced in the transaction log cannot be found)"
     rf"|FileNotFoundException:?\s+(?:File )?(?P<b>{_PATH})(?: \(| does not exist|\n|$)"
+    rf"|Path does not exist: (?P<c>{_PATH})(?:\.?\n|\.?$|;)"
 )
 _OTHER_TYPES = re.compile(
     r"Parquet column cannot be converted in file (?P<a>[^\n]+?)\. "

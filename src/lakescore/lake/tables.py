@@ -241,7 +241,12 @@ def local_files(rows: DataFrame) -> list[str] | None:
     None where one of them lies elsewhere, like those of a shallow clone may.
     """
     found = [local_folder(path) for path in rows.inputFiles()]
-    return None if None in found else [unquote(str(path)) for path in found]
+    return None if None in found else [_as_stored(str(path)) for path in found]
+
+
+def _as_stored(path: str) -> str:
+    """Spark's own listings escape a path, Delta's do not."""
+    return path if Path(path).exists() else unquote(path)
 
 
 def _known_in_catalog(spark: SparkSession, identifier: str) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lakescore.config.base import ConfigModel
 from lakescore.errors import ModelBroken, UsageError
-from lakescore.matrix import MatrixSchema, Task
+from lakescore.matrix import MatrixSchema, Split, Task
 from lakescore.models.engines import in_engine_words
 from lakescore.models.labels import Labels, check_labels
 
@@ -30,6 +30,9 @@ class EncodedData:
     `scratch` is a folder that executors can write and the driver can read, for engines that hand
     over a model only through storage; whoever names it removes it. Without one, a local temporary
     folder is used, which is right wherever driver and executors share a disk.
+
+    `files` are, of a split, the Parquet files on this machine's file system that hold its rows and
+    nothing else, in their order; empty where the rows lie elsewhere.
     """
 
     train: DataFrame
@@ -38,6 +41,7 @@ class EncodedData:
     task: Task
     train_rows: int
     scratch: str | None = None
+    files: Mapping[Split, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Scorer(ABC):
@@ -134,5 +138,10 @@ class Candidate(ABC):
         """Fit on labels that are finite and take at least two values."""
 
     @abstractmethod
-    def backend(self, parameters: Any, spark: SparkSession | None = None) -> Backend:
-        """What would fit it here, without fitting. With `spark`, what that session can load."""
+    def backend(
+        self, parameters: Any, spark: SparkSession | None = None, cells: int | None = None
+    ) -> Backend:
+        """What would fit it here, without fitting. With `spark`, what that session can load.
+
+        `cells` is rows times columns of the encoded rows, labels included, where that is known.
+        """

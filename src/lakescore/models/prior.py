@@ -59,5 +59,10 @@ class Prior(Candidate):
             scorer, importance={}, backend="spark", details={"rows": data.train_rows}
         )
 
-    def backend(self, parameters: PriorParameters, spark: SparkSession | None = None) -> Backend:
+    def backend(
+        self,
+        parameters: PriorParameters,
+        spark: SparkSession | None = None,
+        cells: int | None = None,
+    ) -> Backend:
         return Backend("spark", "one aggregate over the labels")

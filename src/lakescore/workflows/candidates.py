@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lakescore.matrix import LABEL, SPLIT, Split, Task
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
     from lakescore.config.base import ConfigModel
     from lakescore.config.workload import Workload
@@ -75,6 +75,7 @@ def encode_snapshot(
 ) -> EncodedData:
     """Store the encoded train and validation rows below `folder`, one folder a split."""
     from lakescore.features.encode import encode_frame
+    from lakescore.lake.tables import local_folder
     from lakescore.models.base import EncodedData
 
     rows = snapshot.read(spark, Split.TRAIN, Split.VALIDATION)
@@ -82,9 +83,13 @@ def encode_snapshot(
     encoded.write.mode("overwrite").partitionBy(SPLIT).parquet(folder)
     schema = encoded.drop(SPLIT).schema
 
-    def stored(split: Split) -> Any:
-        return spark.read.schema(schema).parquet(f"{folder}/{SPLIT}={split.value}")
+    def of(split: Split) -> str:
+        return f"{folder}/{SPLIT}={split.value}"
 
+    def stored(split: Split) -> DataFrame:
+        return spark.read.schema(schema).parquet(of(split))
+
+    here = {split: local_folder(of(split)) for split in (Split.TRAIN, Split.VALIDATION)}
     return EncodedData(
         train=stored(Split.TRAIN),
         validation=stored(Split.VALIDATION),
@@ -92,4 +97,9 @@ def encode_snapshot(
         task=snapshot.task,
         train_rows=snapshot.splits[Split.TRAIN].rows,
         scratch=f"{folder}-scratch",
+        files={
+            split: tuple(sorted(str(file) for file in found.glob("part-*.parquet")))
+            for split, found in here.items()
+            if found is not None
+        },
     )

@@ -230,7 +230,8 @@ def make_plan(
         rows = pins.source.read(spark)
         freshness = source_freshness(rows, workload.source.freshness, where=str(pins.source))
     if step is not None and step.catches_up:
-        chunk = _next_chunk(spark, workload, progress, step, pins.source)
+        with task_errors(str(pins.source)):
+            chunk = _next_chunk(spark, workload, progress, step, pins.source)
         pins, step = replace(pins, source=chunk.source), step.of_chunk(chunk)
     return ScoringPlan(workload, model, pins, progress, step, freshness)
 

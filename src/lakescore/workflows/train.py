@@ -9,10 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from lakescore.config.hashes import config_hash
-from lakescore.errors import UsageError
 from lakescore.evaluation.report import write_report
-from lakescore.hashing import json_sha256
 from lakescore.matrix import LABEL, Split
 from lakescore.version import code_version
 from lakescore.workflows.as_of import on_day
@@ -25,7 +22,6 @@ from lakescore.workflows.candidates import (
 )
 from lakescore.workflows.evidence import CHALLENGER
 from lakescore.workflows.job import Job
-from lakescore.workflows.pins import Pins, pin_tables
 from lakescore.workflows.predict import feature_inputs
 from lakescore.workflows.promote import (
     act_on,
@@ -44,7 +40,14 @@ from lakescore.workflows.run_result import (
     run_folder,
 )
 from lakescore.workflows.task_errors import task_errors
-from lakescore.workflows.training_data import TrainingSnapshot, declared_features, materialise
+from lakescore.workflows.training_data import TrainingSnapshot, materialise
+from lakescore.workflows.training_plan import (
+    TRAINING_TAG,
+    pin_training,
+    refuse_untrainable,
+    registered,
+    training_identity,
+)
 from lakescore.workflows.training_report import Trained, TrainingFacts, training_report
 
 if TYPE_CHECKING:
@@ -57,14 +60,9 @@ if TYPE_CHECKING:
     from lakescore.evaluation.results import Evaluation
     from lakescore.features.preprocessor import Preprocessor
     from lakescore.registry.model_version import ModelVersion
-    from lakescore.registry.store import Registry
     from lakescore.scoring.package import ModelPackage
 
 log = logging.getLogger("lakescore")
-
-#: What of a workload decides which model comes out; with the pins, the identity of a training.
-_TRAINS_ON = {"source", "context", "features", "label", "split", "candidates", "select_by", "seed"}
-TRAINING_TAG = "lakescore_training"
 
 
 def train(
@@ -86,7 +84,7 @@ def train(
     from lakescore.lake.staging import run_folder as staged_folder
     from lakescore.registry.store import Registry
 
-    _refuse_untrainable(workload)
+    refuse_untrainable(workload)
     declared, workload = workload, on_day(workload)
     parameters = checked_parameters(workload)
     registry = Registry(settings.registry)
@@ -98,10 +96,10 @@ def train(
     ):
         run.command = f"lakescore train {workload.name}"
         with run.phase("plan"):
-            pins = _pin(spark, settings, workload, versions)
+            pins = pin_training(spark, settings, workload, versions)
             run.pins = pins.describe()
             identity = training_identity(declared, pins)
-            existing = _registered(registry, workload, identity)
+            existing = registered(registry, workload, identity)
         job = Job(spark, settings, workload, registry, pins, folder, run)
         if existing is not None and sample is None:
             return _already_done(job, existing, promote=wanted)
@@ -111,50 +109,6 @@ def train(
         if sample is not None:
             return _tried(trained, run, sample)
         return _register_and_decide(job, trained, identity, promote=wanted)
-
-
-def training_identity(workload: Workload, pins: Pins) -> str:
-    """What decides the model: the declared training and the pinned versions, as one hash."""
-    configuration = config_hash(workload, _TRAINS_ON)
-    return json_sha256({"configuration": configuration, "pins": pins.describe()})
-
-
-def _refuse_untrainable(workload: Workload) -> None:
-    if not workload.trains:
-        raise UsageError(
-            f"workload '{workload.name}' scores a model that exists ({workload.model})",
-            hint=f"lakescore score {workload.name}; to train, replace `model` by label, features "
-            "and split",
-        )
-
-
-def _pin(
-    spark: SparkSession,
-    settings: Settings,
-    workload: Workload,
-    versions: Mapping[str, int] | None,
-) -> Pins:
-    """Pin every table, and refuse leaks before anything is computed."""
-    from lakescore.features.leak_guard import refuse_leaks, refuse_rows_known_late
-    from lakescore.lake.tables import Lake
-
-    lake = Lake(settings.lake)
-    pins = pin_tables(
-        spark, lake, workload.source, workload.context, workload.label, versions=versions
-    )
-    refuse_leaks(
-        source=workload.source,
-        contexts=workload.context,
-        features=declared_features(workload, pins.source.schema),
-        label=workload.label,
-        scored_where=workload.predictions.where if workload.predictions else None,
-    )
-    refuse_rows_known_late(pins.source.read(spark), workload.source)
-    return pins
-
-
-def _registered(registry: Registry, workload: Workload, identity: str) -> ModelVersion | None:
-    return registry.find_by_tag(registry.full_name(workload.name), TRAINING_TAG, identity)
 
 
 def _already_done(job: Job, existing: ModelVersion, *, promote: bool) -> RunResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from functools import cache
 from importlib.util import find_spec
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from lakescore.errors import EnvironmentProblem, MissingExtra
 from lakescore.models.base import Backend
 from lakescore.models.engines import engine_words
+from lakescore.models.lightgbm.settings import CELL_BYTES, is_local
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -19,15 +21,23 @@ _PLATFORMS = {("Linux", "x86_64"), ("Darwin", "x86_64"), ("Windows", "AMD64")}
 
 
 def choose_backend(
-    wanted: Literal["auto", "synapse", "native"], spark: SparkSession | None = None
+    wanted: Literal["auto", "synapse", "native"],
+    spark: SparkSession | None = None,
+    *,
+    cells: int | None = None,
+    native_gib: float = 0.0,
 ) -> Backend:
-    """synapse where it can load, else native, unless one is `wanted`.
+    """Unless one is `wanted`: native for a matrix that is small enough, else synapse, else native.
 
-    Without `spark` the jars are not looked at. Raises MissingExtra or EnvironmentProblem when
+    Small enough is what one machine trains at once, with no row on the way through the JVM: at
+    most `native_gib` GiB, and half of the machine's memory, on a local master. Without `spark`
+    neither the master nor the jars are looked at. Raises MissingExtra or EnvironmentProblem when
     synapse is wanted and cannot load.
     """
     if wanted == "native":
         return Backend("native", "chosen in the workload")
+    if wanted == "auto" and (small := _small_enough(spark, cells, native_gib)):
+        return Backend("native", small)
     obstacle = _obstacle(spark)
     if obstacle is None:
         chosen = "chosen in the workload" if wanted == "synapse" else "SynapseML can load"
@@ -39,6 +49,23 @@ def choose_backend(
     raise EnvironmentProblem(
         f"SynapseML cannot load: {obstacle}", hint="set backend: auto, or backend: native"
     )
+
+
+def _small_enough(spark: SparkSession | None, cells: int | None, native_gib: float) -> str | None:
+    """Why one process is to train; None where it is not."""
+    if spark is None or cells is None or find_spec("lightgbm") is None or not is_local(spark):
+        return None
+    gib, most = cells * CELL_BYTES / 2**30, min(native_gib, _machine_gib() / 2)
+    if gib > most:
+        return None
+    return f"a matrix of {gib:.2g} GiB, and one process takes up to {most:.2g} (native_gib)"
+
+
+def _machine_gib() -> float:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    except (AttributeError, OSError, ValueError):  # not told on this platform
+        return float("inf")
 
 
 def _obstacle(spark: SparkSession | None) -> str | None:

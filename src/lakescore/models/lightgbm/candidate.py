@@ -42,8 +42,19 @@ class LightGBMParameters(ConfigModel):
     backend: Literal["auto", "synapse", "native"] = Field(
         default="auto",
         description="synapse: SynapseML, on Spark. native: one process, whose memory holds the "
-        "training rows. auto: synapse where it can load, else native.",
+        "training rows. auto: native on one machine whose matrix is small enough (`native_gib`), "
+        "else synapse where it can load, else native.",
     )
+    native_gib: Annotated[
+        float,
+        Field(
+            ge=0,
+            allow_inf_nan=False,
+            description="auto takes the native backend for a matrix (8 bytes a cell) of at most so "
+            "many GiB, and at most half of the machine's memory. 0: only where SynapseML cannot "
+            "load.",
+        ),
+    ] = 4.0
 
 
 class LightGBM(Candidate):
@@ -55,12 +66,21 @@ class LightGBM(Candidate):
     def _fit(
         self, data: EncodedData, labels: Labels, parameters: LightGBMParameters, seed: int
     ) -> FittedModel:
-        chosen = choose_backend(parameters.backend, data.train.sparkSession)
+        rows = data.train_rows + labels.validation.rows
+        cells = rows * (len(data.schema.columns) + 1)
+        chosen = self.backend(parameters, data.train.sparkSession, cells)
         if chosen.name == "synapse":
             from lakescore.models.lightgbm.synapse import fit_synapse as fit
         else:
             from lakescore.models.lightgbm.native import fit_native as fit
         return fit(data, labels, parameters, seed)
 
-    def backend(self, parameters: LightGBMParameters, spark: SparkSession | None = None) -> Backend:
-        return choose_backend(parameters.backend, spark)
+    def backend(
+        self,
+        parameters: LightGBMParameters,
+        spark: SparkSession | None = None,
+        cells: int | None = None,
+    ) -> Backend:
+        return choose_backend(
+            parameters.backend, spark, cells=cells, native_gib=parameters.native_gib
+        )

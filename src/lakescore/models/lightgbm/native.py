@@ -1,18 +1,19 @@
-"""LightGBM in one process: where SynapseML cannot load.
+"""LightGBM in one process: where the training matrix fits it, or SynapseML cannot load.
 
-The training matrix is in this process's memory (8 bytes a cell), so this backend is for data
-that fits one machine. On a local master rows go through a Parquet file, never the JVM's heap.
+The matrix is in this process's memory (8 bytes a cell) until LightGBM has binned it. On a local
+master rows come from Parquet files, never through the JVM's heap.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lakescore.matrix import LABEL, MatrixSchema, Task
+from lakescore.matrix import LABEL, Split, Task
 from lakescore.models.base import EncodedData, FittedModel
 from lakescore.models.labels import Labels
 from lakescore.models.lightgbm.booster import gain_shares, require_lightgbm
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 
     from lakescore.models.lightgbm.candidate import LightGBMParameters
 
+    Matrix = npt.NDArray[np.float64]
+
+
+#: Parameters that are not options of LightGBM's own, or are arguments of its `train`.
+_NOT_LIGHTGBMS = {"backend", "native_gib", "num_iterations", "early_stopping_rounds"}
+
 
 def fit_native(
     data: EncodedData, labels: Labels, parameters: LightGBMParameters, seed: int
@@ -32,13 +39,18 @@ def fit_native(
     """Fit with the lightgbm package. Raises MissingExtra without it."""
     lightgbm = require_lightgbm("backend: native")
     stop_after = patience(parameters, labels)
-    train = _dataset(lightgbm, data.train, data.schema)
+    options = training_options(data.task, parameters, seed)
+    if is_local(spark := data.train.sparkSession):
+        options["num_threads"] = spark.sparkContext.defaultParallelism
+    train = _dataset(lightgbm, data, Split.TRAIN, options)
     callbacks = [lightgbm.early_stopping(stop_after, verbose=False)] if stop_after else []
     booster = lightgbm.train(
-        training_options(data.task, parameters, seed),
+        options,
         train,
         num_boost_round=parameters.num_iterations,
-        valid_sets=[_dataset(lightgbm, data.validation, data.schema, train)] if stop_after else [],
+        valid_sets=(
+            [_dataset(lightgbm, data, Split.VALIDATION, options, train)] if stop_after else []
+        ),
         callbacks=callbacks,
     )
     rounds = booster.best_iteration if stop_after else booster.current_iteration()
@@ -54,7 +66,7 @@ def fit_native(
 def training_options(task: Task, parameters: LightGBMParameters, seed: int) -> dict[str, Any]:
     """LightGBM's own options; deterministic whatever the number of threads."""
     objective, metric = OBJECTIVES[task]
-    own = parameters.model_dump(exclude={"backend", "num_iterations", "early_stopping_rounds"})
+    own = parameters.model_dump(exclude=_NOT_LIGHTGBMS)
     return own | {
         "objective": objective,
         "metric": metric,
@@ -65,51 +77,63 @@ def training_options(task: Task, parameters: LightGBMParameters, seed: int) -> d
     }
 
 
-def _dataset(lightgbm: Any, rows: DataFrame, schema: MatrixSchema, reference: Any = None) -> Any:
-    matrix, label = read_matrix(rows, schema)
-    return lightgbm.Dataset(
+def _dataset(
+    lightgbm: Any,
+    data: EncodedData,
+    split: Split,
+    options: Mapping[str, Any],
+    reference: Any = None,
+) -> Any:
+    """Binned at once, so that the matrix of one split is gone before the next is read."""
+    matrix, label = read_matrix(data, split)
+    rows = lightgbm.Dataset(
         matrix,
         label,
         reference=reference,
-        feature_name=list(schema.names),
-        categorical_feature=list(schema.categorical_indexes),
-        params={"verbosity": -1},
+        feature_name=list(data.schema.names),
+        categorical_feature=list(data.schema.categorical_indexes),
+        params=dict(options),
     )
+    return rows.construct()
 
 
-def read_matrix(
-    rows: DataFrame, schema: MatrixSchema
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """The encoded matrix and the labels of a frame, in its row order."""
-    columns = rows.select(*(f"`{name}`" for name in (*schema.names, LABEL)))
+def read_matrix(data: EncodedData, split: Split) -> tuple[Matrix, Matrix]:
+    """The encoded matrix, shape (rows, columns), and the labels of a split, in its row order."""
+    names = [*data.schema.names, LABEL]
+    if files := data.files.get(split):
+        return _from_files(files, names)
+    rows = data.train if split is Split.TRAIN else data.validation
+    columns = rows.select(*(f"`{name}`" for name in names))
     if is_local(rows.sparkSession):
         return _through_parquet(columns)
     return _through_driver(columns)
 
 
-def _through_parquet(
-    rows: DataFrame,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Files are read one record batch at a time into the matrix."""
+def _from_files(paths: Sequence[str], names: Sequence[str]) -> tuple[Matrix, Matrix]:
+    """One record batch at a time."""
     import pyarrow.dataset as ds
 
+    stored = ds.dataset(list(paths), format="parquet")
+    rows, start = stored.count_rows(), 0
+    matrix, label = np.empty((rows, len(names) - 1)), np.empty(rows)
+    for batch in stored.to_batches(columns=list(names), batch_readahead=2, fragment_readahead=1):
+        end = start + len(batch)
+        for index, column in enumerate(batch.columns[:-1]):
+            matrix[start:end, index] = column.to_numpy(zero_copy_only=False)
+        label[start:end] = batch.columns[-1].to_numpy(zero_copy_only=False)
+        start = end
+    return matrix, label
+
+
+def _through_parquet(rows: DataFrame) -> tuple[Matrix, Matrix]:
     with tempfile.TemporaryDirectory(prefix="lakescore-") as folder:
         path = Path(folder) / "rows"
         rows.write.parquet(path.as_uri())
         files = sorted(str(file) for file in path.glob("part-*.parquet"))
-        written = ds.dataset(files, format="parquet")
-        cells = np.empty((written.count_rows(), len(rows.columns)))
-        start = 0
-        for batch in written.to_batches(use_threads=False):
-            for index, column in enumerate(batch.columns):
-                cells[start : start + len(batch), index] = column.to_numpy(zero_copy_only=False)
-            start += len(batch)
-    return np.ascontiguousarray(cells[:, :-1]), cells[:, -1].copy()
+        return _from_files(files, rows.columns)
 
 
-def _through_driver(
-    rows: DataFrame,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _through_driver(rows: DataFrame) -> tuple[Matrix, Matrix]:
     """Executors share no disk with the driver: the rows are collected to it."""
     cells = rows.toPandas().to_numpy(dtype=np.float64)
     return np.ascontiguousarray(cells[:, :-1]), cells[:, -1].copy()

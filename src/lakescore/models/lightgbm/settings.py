@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from lakescore.models.labels import Labels
     from lakescore.models.lightgbm.candidate import LightGBMParameters
 
+#: Of the training matrix in one process.
+CELL_BYTES = 8
+
 #: Objective and early-stopping metric by task.
 OBJECTIVES = {
     Task.BINARY: ("binary", "average_precision"),

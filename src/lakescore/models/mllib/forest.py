@@ -69,7 +69,12 @@ class RandomForest(Candidate):
             details={"trees": len(trees.roots), "nodes": len(trees.feature), "depth": trees.depth},
         )
 
-    def backend(self, parameters: ForestParameters, spark: SparkSession | None = None) -> Backend:
+    def backend(
+        self,
+        parameters: ForestParameters,
+        spark: SparkSession | None = None,
+        cells: int | None = None,
+    ) -> Backend:
         return Backend("mllib", "part of Spark")
 
 

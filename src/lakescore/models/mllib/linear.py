@@ -61,7 +61,12 @@ class _Linear(Candidate):
         """MLlib's model, reading what `feature_vectors` makes."""
         raise NotImplementedError
 
-    def backend(self, parameters: LinearParameters, spark: SparkSession | None = None) -> Backend:
+    def backend(
+        self,
+        parameters: LinearParameters,
+        spark: SparkSession | None = None,
+        cells: int | None = None,
+    ) -> Backend:
         return Backend("mllib", "part of Spark")
 
 
