@@ -5,9 +5,10 @@
     python -m benchmarks.scoring.bench --sweep                # the settings of the peers
     python -m benchmarks.scoring.bench --page PAGE.md --picture PICTURE.svg
 
-Each peer has a process of its own: a session, a warm-up on the smallest table, then each size once.
-The order of the peers turns from repeat to repeat. A result is kept in FOLDER/results.json as soon
-as it is there; `--page` and `--picture` write what is kept, without running anything.
+Each peer has a process of its own: a session, a warm-up on the smallest table (not with --smoke),
+then each size once. Trees are compiled for this host beforehand. The order of the peers turns from
+repeat to repeat. A result is kept in FOLDER/results.json as soon as it is there; `--page` and
+`--picture` write what is kept, without running anything.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ def main() -> None:
         _sweep(options)
         return
     cores = options.cores or os.cpu_count() or 1
+    more: dict[str, Any] = {"warm_up": []} if options.smoke else {}
     for shape in options.shapes:
         _run(options.folder, cores, "prepare", shape, options.sizes)
     for repeat in range(options.repeats):
@@ -63,7 +65,7 @@ def main() -> None:
             peers = [peer for peer in PEERS_OF[shape] if not options.peers or peer in options.peers]
             turned = peers[repeat % len(peers) :] + peers[: repeat % len(peers)]
             for peer in turned:
-                for run in _run(options.folder, cores, peer, shape, options.sizes):
+                for run in _run(options.folder, cores, peer, shape, options.sizes, **more):
                     results.add({"shape": shape, "peer": peer, **run})
                     rate = run["rows"] / run["seconds"]
                     print(f"{shape:14} {peer:22} {run['rows']:>10,} rows "

@@ -253,6 +253,12 @@ class _Compiled:
         return _Compiled._ready
 
 
+def compile_trees(job: Job) -> None:
+    """For this host, before anything is timed: lakescore's own, and those of the scripts."""
+    job.package.compile()
+    _Compiled(job)._model()
+
+
 def mllib(job: Job) -> None:
     """Spark MLlib's own model, by transform. Of the same kind and size, not the same numbers."""
     from pyspark.ml import PipelineModel

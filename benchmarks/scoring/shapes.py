@@ -45,6 +45,11 @@ class Shape:
     candidate: Any = None
 
     @property
+    def has_trees(self) -> bool:
+        """Whether it is scored with LightGBM's trees, which every peer of it takes."""
+        return self.candidate is TREES
+
+    @property
     def table(self) -> str:
         """What the rows are called by; shapes that differ in the model alone share them."""
         return f"n{self.numbers}c{self.categories}"

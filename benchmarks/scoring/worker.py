@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from benchmarks.scoring.memory import PeakMemory
-from benchmarks.scoring.peers import PEERS, Job
+from benchmarks.scoring.peers import PEERS, Job, compile_trees
 from benchmarks.scoring.shapes import SHAPES, Bench, prepare
 
 
@@ -28,13 +28,15 @@ def main(text: str) -> None:
     print(json.dumps({"session": time.monotonic() - started}), flush=True)
     if asked["peer"] == "prepare":
         prepare(spark, bench, shape, asked["sizes"])
+        if shape.has_trees:
+            compile_trees(Job(spark, bench, shape, asked["sizes"][0], out=""))
         return
     for number, rows in enumerate([*asked["warm_up"], *asked["sizes"]]):
         out = bench.root / "lake" / "out" / asked["peer"].replace(", ", "-").replace(" ", "-")
         shutil.rmtree(out, ignore_errors=True)
         shutil.rmtree(f"{out}_quarantine", ignore_errors=True)
         job = Job(spark, bench, shape, rows, str(out), asked.get("options", {}))
-        _ = job.model_text if shape.name in ("wide", "flights", "narrow") else None
+        _ = job.model_text if shape.has_trees else None
         with PeakMemory() as memory:
             started = time.monotonic()
             PEERS[asked["peer"]](job)
