@@ -18,7 +18,7 @@ EXTRAS := --extra local --extra demo --extra train --extra synapse --extra dev
 
 export PYTHON
 
-.PHONY: help setup setup-compat demo test test-fast test-compat test-faults test-mutations lint format package docs lock bench bench-smoke bench-flights clean clean-lake
+.PHONY: help setup setup-compat demo test test-fast test-compat test-faults test-slow test-mutations lint format package docs lock bench bench-smoke bench-flights clean clean-lake
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +32,7 @@ setup-compat: ## The oldest supported stack in .venv-compat (needs Python 3.10)
 demo: setup ## Set up, then the main job on real data: ingest, train, promote, score, report
 	@$(BIN)/lakescore demo
 
-test: setup lint ## Set up, then lint, types, layers and every test but the long ones of test-faults
+test: setup lint ## Set up, then lint, types, layers and every test but the long ones
 	@$(BIN)/python -m pytest -m "not slow" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-fast: setup ## The tests of the code alone: no Spark, no browser, within a minute
@@ -49,6 +49,8 @@ test-faults: setup ## Random stories, real kills, twins, a failing environment (
 	LAKESCORE_FAULTS_OUT=$(FAULTS) LAKESCORE_TEST_MEMORY=3g; \
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder tests/faults; code=$$?; \
 	$(BIN)/python -m tests.faults.tally $(FAULTS) $(FAULTS_PAGE) && exit $$code
+
+test-slow: setup ## The long tests of the other suites: the whole demo at 1 GiB, spark-submit, Hive
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -m slow tests/integration tests/e2e
 
 test-mutations: setup ## Each rule of the commit protocol left out once: a test must fail every time
