@@ -97,13 +97,27 @@ class Following(LakeRules):
         lose_history(self.spark, self.life.source)
         self._source_moved()
         self.oldest_source = self._version()
-        if lost:
+        if self.forgot:
+            self._score_or_start_over()
+        elif lost:
             with pytest.raises((SourceChanged, VersionUnreadable)):
                 self.life.score()
             self._start_over()
         else:
             self._score()
         self._begins_here()
+
+    def _forgot(self) -> None:
+        """Rows tell less progress than commits: what the source has lost since may be asked for."""
+        if self.oldest_source > 0:
+            self._score_or_start_over()
+            self._begins_here()
+
+    def _score_or_start_over(self) -> None:
+        try:
+            self._score()
+        except (SourceChanged, VersionUnreadable, CorruptFile):
+            self._start_over()
 
     def _source_replaced(self) -> None:
         """Rows that came back cannot be told from rows that are new: mode append says so."""
@@ -117,11 +131,8 @@ class Following(LakeRules):
 
     def _source_vacuumed(self) -> None:
         """What was not scored is scored, or refused in words."""
-        try:
-            if self._moved() or self.forgot:
-                self._score()
-        except (SourceChanged, VersionUnreadable, CorruptFile):
-            self._start_over()
+        if self._moved() or self.forgot:
+            self._score_or_start_over()
         self._begins_here()
 
     def _start_over(self) -> None:

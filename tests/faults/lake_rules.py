@@ -154,6 +154,10 @@ class LakeRules(LakeStory):
         self._look()
         lose_history(self.spark, self.scores_table)
         self.known, self.earlier, self.forgot = {}, [], True
+        self._forgot()
+
+    def _forgot(self) -> None:
+        """Progress is what the rows tell from now on: what the workload makes of it."""
 
     @precondition(lambda self: self._has_scores() and not self.partial)
     @busy

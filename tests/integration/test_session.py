@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -145,3 +146,13 @@ def test_a_connection_that_broke_with_its_jvm_prints_no_traceback(
     printed = capfd.readouterr().err
     assert printed.count("Traceback") == 1
     assert "ValueError: a wrong token" in printed
+
+
+def test_a_call_that_broke_with_its_jvm_is_not_logged_by_py4j(
+    spark: SparkSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    from py4j.protocol import Py4JNetworkError
+
+    for error in (Py4JNetworkError("Answer from Java side is empty"), ValueError("another")):
+        logging.error("Exception while sending command.", exc_info=error)
+    assert [record.exc_info[0] for record in caplog.records] == [ValueError]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -227,7 +228,8 @@ def _remember_classes(session: SparkSession) -> None:
 def _leave_lost_java_to_us(session: SparkSession) -> None:
     """`lost_session` says that the Java process has died.
 
-    PySpark's receiver of accumulator updates prints a traceback of the connection that broke.
+    PySpark's receiver of accumulator updates prints a traceback of the connection that broke, and
+    py4j logs the one of a call that was under way, to the root logger.
     """
     receiver: Any = session.sparkContext._accumulatorServer
     print_traceback = receiver.handle_error
@@ -237,6 +239,15 @@ def _leave_lost_java_to_us(session: SparkSession) -> None:
             print_traceback(*request)
 
     receiver.handle_error = handle_error
+    logging.getLogger().addFilter(tells_no_broken_call)
+
+
+def tells_no_broken_call(record: logging.LogRecord) -> bool:
+    """A filter: false for what py4j logs of a call whose connection broke."""
+    from py4j.protocol import Py4JNetworkError
+
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, Py4JNetworkError)
 
 
 def _active_session() -> SparkSession | None:
