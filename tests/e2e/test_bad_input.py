@@ -289,7 +289,7 @@ def test_unknown_candidate_parameter_and_metric(
         "candidates.lightgbm.num_leafs: lightgbm has no parameter 'num_leafs'\n"
         "  -> did you mean 'num_leaves'? known: backend, bagging_fraction, bagging_freq, "
         "early_stopping_rounds, feature_fraction, lambda_l1, lambda_l2, learning_rate, max_bin, "
-        "min_data_in_leaf, num_iterations, num_leaves"
+        "min_data_in_leaf, native_gib, num_iterations, num_leaves"
     )
     expect("train", "churn", code=2, says=says)
     project.write_workload(select_by="auc")
