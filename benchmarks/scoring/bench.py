@@ -1,7 +1,7 @@
 """Runs the peers side by side and says what came of it.
 
     python -m benchmarks.scoring.bench                        # everything, an hour and more
-    python -m benchmarks.scoring.bench --smoke                # 1M rows, one run each
+    python -m benchmarks.scoring.bench --smoke                # 1M rows of one shape, once
     python -m benchmarks.scoring.bench --sweep                # the settings of the peers
     python -m benchmarks.scoring.bench --page PAGE.md --picture PICTURE.svg
 
@@ -79,7 +79,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--folder", type=Path, default=Path(".cache/bench"))
-    parser.add_argument("--shapes", type=lambda t: t.split(","), default=list(PEERS_OF))
+    parser.add_argument("--shapes", type=lambda t: t.split(","))
     parser.add_argument("--peers", type=lambda t: t.split(";"), default=None)
     parser.add_argument(
         "--sizes", type=lambda t: [int(size) for size in t.split(",")], default=list(SIZES)
@@ -92,7 +92,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
     if options.smoke:
-        options.shapes, options.sizes, options.repeats = ["wide", "flights"], [SIZES[0]], 1
+        options.sizes, options.repeats = [SIZES[0]], 1
+    options.shapes = options.shapes or (["wide"] if options.smoke else list(PEERS_OF))
     return options
 
 
