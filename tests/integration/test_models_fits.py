@@ -122,7 +122,7 @@ def test_a_matrix_that_fits_one_process_is_trained_there(spark, data):
     cells = 2**27  # of 8 bytes: 1 GiB
     told = choose_backend("auto", spark, cells=cells, native_gib=4)
     assert told == backend.Backend(
-        "native", "a matrix of 1 GiB, and one process takes up to 4 (native_gib)"
+        "native", "a matrix of 1 GiB, and one process takes up to 4 GiB (native_gib)"
     )
     assert choose_backend("auto", spark, cells=cells, native_gib=0.5).name == "synapse"
     assert choose_backend("synapse", spark, cells=cells, native_gib=4).name == "synapse"

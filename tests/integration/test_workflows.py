@@ -186,7 +186,7 @@ def test_a_training_is_planned_by_what_would_fit_it(project: Project, capsys) ->
     assert [line.partition(":")[0] for line in fits] == [
         "lightgbm, by native", "logistic_regression, by mllib", "prior, the baseline, by spark",
     ]  # fmt: skip
-    assert fits[0].endswith("GiB, and one process takes up to 4 (native_gib)")
+    assert fits[0].endswith(" MiB, and one process takes up to 4 GiB (native_gib)")
     before = project.state()
     assert project.run("train", "churn") == 0
     capsys.readouterr()

@@ -58,7 +58,8 @@ def _small_enough(spark: SparkSession | None, cells: int | None, native_gib: flo
     gib, most = cells * CELL_BYTES / 2**30, min(native_gib, _machine_gib() / 2)
     if gib > most:
         return None
-    return f"a matrix of {gib:.2g} GiB, and one process takes up to {most:.2g} (native_gib)"
+    size = f"{gib:.2g} GiB" if gib >= 1 else f"{gib * 1024:.2g} MiB"
+    return f"a matrix of {size}, and one process takes up to {most:.2g} GiB (native_gib)"
 
 
 def _machine_gib() -> float:
