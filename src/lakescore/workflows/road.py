@@ -64,6 +64,8 @@ def _obstacles(settings: Settings, plan: ScoringPlan, step: Step) -> Iterator[st
     yield from _by_rows(settings, plan, step)
     yield from _by_contract(plan)
     yield from _by_table(settings, plan)
+    if step.files is not None and not step.files.are_plain(plan.pins.source):
+        yield "data files lie outside of the table's folder"
 
 
 def _by_rows(settings: Settings, plan: ScoringPlan, step: Step) -> Iterator[str]:
@@ -75,8 +77,6 @@ def _by_rows(settings: Settings, plan: ScoringPlan, step: Step) -> Iterator[str]
         yield "it reads some of the source's rows"
     if step.reads == "appended" and plan.changes is not None and not plan.changes.are_files:
         yield f"new rows are told by {plan.changes.read_by}"
-    if step.files is not None and not step.files.are_plain(plan.pins.source):
-        yield "data files lie outside of the table's folder"
     if plan.predictions.where is not None:
         yield "predictions.where leaves rows out"
 
