@@ -260,9 +260,10 @@ class Following(LakeRules):
         if mode == CHUNK:
             for _ in range(2):
                 self._land([(1.0, 1, 1), (0.0, 2, 1), (-2.0, 3, 1)])
+        if mode in ("backfill", "retry") and self._moved():
+            self._score()
         if mode == "retry" and not self.belief.retriable(self.source):
             self._land([(-2.0, 2, 1)])
-        if mode in ("backfill", "retry") and self._moved():
             self._score()
 
     def _run_ends(self, point: str, mode: str) -> None:
@@ -351,6 +352,11 @@ class Following(LakeRules):
         """Whether a plain run takes every row again, for the new model."""
         return self.rescore == "all" and self.belief.stands_under not in (None, self.champion)
 
+    def _has_feed(self) -> bool:
+        """Whether what is new is told by the change feed, not by comparing two versions."""
+        covered = self.chunked or self.source.feed_covers(self.belief.reached)
+        return self.life.feed and covered
+
     def _rows_of_a_score(self) -> dict[int, Row] | None:
         """Those that a plain run judges; None where that takes more than the oracle knows."""
         if self.partial or self.forgot:
@@ -370,7 +376,7 @@ class Following(LakeRules):
         simple = not (self.partial or self.forgot or self.chunked or self._restates())
         if self.mode != "upsert" or not simple or min(self.source.written, default=0) < 0:
             return {}
-        source, since, feed = self.source, self.belief.reached, self.life.feed
+        source, since, feed = self.source, self.belief.reached, self._has_feed()
         rows = self.belief.changed(source, self._version(), feed=feed)
         counts = source.counts(rows, self.champion)
         gone = source.gone_since(since, feed=feed) if since >= 0 else set()
@@ -384,7 +390,7 @@ class Following(LakeRules):
             self.source,
             self._version(),
             self.champion,
-            feed=self.life.feed,
+            feed=self._has_feed(),
             rescore=self.rescore,
             keeps=self.keeps,
         )

@@ -100,7 +100,7 @@ class LakeRules(LakeStory):
         restore_to(self.spark, self.life.source, version)
         rows = dict(self.source.at(version))
         back |= {one for one in rows if one < 0 and one not in self.source.rows}
-        self.source.rows = rows
+        self.source.rows, self.source.columns = rows, self.source.columns_at[version]
         self._source_moved(back)
         self._source_replaced()
 

@@ -226,6 +226,7 @@ class LakeStory(RuleBasedStateMachine):
     def _add_column(self, word: str) -> str:
         name = f"{word}{self._version()}"
         self.life.sql(f"ALTER TABLE {{t}} ADD COLUMNS ({name} string)")
+        self.source.columns |= {name}
         self._source_moved()
         return name
 

@@ -32,13 +32,15 @@ class SourceHistory:
 
     With `readings` (day -> hour from midnight at which it was known -> value) rows are scored by
     the newest reading of their day known at midnight, or by 0; without, by their own x. What is
-    not `strict` takes a negative x.
+    not `strict` takes a negative x. `columns` are those that were added to the source.
     """
 
     rows: dict[int, Row] = field(default_factory=dict)
     rows_at: dict[int, dict[int, Row]] = field(default_factory=dict)
     written_at: dict[int, set[int]] = field(default_factory=dict)
     written: dict[int, Row] = field(default_factory=dict)
+    columns: frozenset[str] = frozenset()
+    columns_at: dict[int, frozenset[str]] = field(default_factory=dict)
     next_id: int = 1
     readings: dict[int, dict[int, float]] | None = None
     strict: bool = True
@@ -81,11 +83,17 @@ class SourceHistory:
     def commit(self, version: int, written: Iterable[int] = ()) -> None:
         """The source is at a version now: a new one, unless there was nothing to do."""
         self.rows_at[version] = dict(self.rows)
+        self.columns_at[version] = self.columns
         self.written |= self.rows
         self.written_at.setdefault(version, set()).update(written)
 
     def at(self, version: int) -> dict[int, Row]:
         return self.rows_at[version] if version >= 0 else {}
+
+    def feed_covers(self, since: int) -> bool:
+        """Whether Delta gives a feed of what came after a version: not where a column was lost."""
+        later = (columns for at, columns in self.columns_at.items() if at > since)
+        return all(columns <= self.columns for columns in later)
 
     def of_days(self, version: int, first: int, last: int) -> dict[int, Row]:
         return {i: row for i, row in self.at(version).items() if first <= row[1] <= last}
