@@ -6,6 +6,7 @@ SHELL := /bin/sh
 VENV   := .venv
 BIN    := $(VENV)/bin
 COMPAT := .venv-compat
+DEEP   := .venv-deep
 # uv as set-up installs it, pinned by hash.
 UV     := $(VENV)/tools/bin/uv
 LOCK    = $(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes \
@@ -15,10 +16,11 @@ TEST_PROCESSES ?= 2
 # What the suites of faults counted; FAULTS_PAGE=docs/reliability.md writes it there.
 FAULTS = .cache/faults
 EXTRAS := --extra local --extra demo --extra train --extra synapse --extra dev
+DEEP_EXTRAS := --extra local --extra demo --extra train --extra dev --extra deep
 
 export PYTHON
 
-.PHONY: help setup setup-compat demo test test-fast test-compat test-faults test-slow test-mutations lint format package docs lock bench bench-smoke bench-flights clean clean-lake
+.PHONY: help setup setup-compat setup-deep horovod demo test test-fast test-compat test-deep test-faults test-slow test-mutations lint format package docs lock bench bench-smoke bench-flights clean clean-lake
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +30,12 @@ setup: ## Everything a fresh machine needs: .venv from the lock, Java if there i
 
 setup-compat: ## The oldest supported stack in .venv-compat (needs Python 3.10)
 	@PYTHON=$(COMPAT_PYTHON) sh scripts/setup.sh compat
+
+setup-deep: ## PyTorch and ONNX in .venv-deep (5 GB)
+	@sh scripts/setup.sh deep
+
+horovod: setup-deep ## Build Horovod's wheel for that PyTorch, once, and install it in .venv-deep
+	@$(DEEP)/bin/python scripts/horovod.py
 
 demo: setup ## Set up, then the main job on real data: ingest, train, promote, score, report
 	@$(BIN)/lakescore demo
@@ -52,6 +60,9 @@ test-faults: setup ## Random stories, real kills, twins, a failing environment (
 
 test-slow: setup ## The long tests of the other suites: the whole demo at 1 GiB, spark-submit, Hive
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -m slow tests/integration tests/e2e
+
+test-deep: horovod ## Nets: one process, TorchDistributor, Horovod; kills, stalls, resume, ONNX
+	@$(DEEP)/bin/python -m pytest tests/deep
 
 test-mutations: setup ## Each rule of the commit protocol left out once: a test must fail every time
 	@$(BIN)/python -m tests.faults.mutations
@@ -78,6 +89,7 @@ lock: setup ## Resolve the locks anew: packages (with hashes and markers) and ja
 	@$(LOCK) requirements/uv.in -o requirements/uv.txt
 	@$(LOCK) pyproject.toml -c requirements/constraints.in $(EXTRAS) -o requirements/dev.txt
 	@$(LOCK) pyproject.toml requirements/compat.in -o requirements/compat.txt
+	@$(LOCK) pyproject.toml requirements/deep.in -c requirements/constraints.in $(DEEP_EXTRAS) -o requirements/deep.txt
 	@$(BIN)/python scripts/lock_jars.py
 
 bench: setup ## Scoring beside its peers, 1M to 16M rows: an hour and more on an idle machine (BENCH=options)
@@ -91,7 +103,7 @@ bench-flights: setup ## The single-node script beside the demo's champion (after
 	@$(BIN)/python benchmarks/single_node_flights.py --against .cache/champion.csv
 
 clean: ## Remove what the targets made but the lake; the jar cache stays too
-	@rm -rf $(VENV) $(COMPAT) .cache dist build spark-warehouse metastore_db derby.log
+	@rm -rf $(VENV) $(COMPAT) $(DEEP) .cache dist build spark-warehouse metastore_db derby.log
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .databricks
 
 clean-lake: ## Remove ./lake whole: the demo's tables, models and reports, and your own if they are there

@@ -1,6 +1,6 @@
 """Make a pinned environment and the jar cache. Standard library only; safe to run again.
 
-Usage: python scripts/setup.py dev|compat (through setup.sh, which finds the Python).
+Usage: python scripts/setup.py dev|compat|deep (through setup.sh, which finds the Python).
 Every package is checked against the hashes of its lock, the build back end included.
 """
 
@@ -19,7 +19,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements"
-NEEDED_BYTES = 2_500_000_000
 
 NETWORK = re.compile(
     r"dns error|name resolution|Name or service not known|Connection refused|connection error"
@@ -37,6 +36,7 @@ class SetupError(Exception):
 class Environment:
     folder: Path
     lock: Path
+    needed_bytes: int = 2_500_000_000
 
     @property
     def python(self) -> Path:
@@ -62,6 +62,7 @@ class Environment:
 ENVIRONMENTS = {
     "dev": Environment(ROOT / ".venv", REQUIREMENTS / "dev.txt"),
     "compat": Environment(ROOT / ".venv-compat", REQUIREMENTS / "compat.txt"),
+    "deep": Environment(ROOT / ".venv-deep", REQUIREMENTS / "deep.txt", 9_000_000_000),
 }
 
 
@@ -87,7 +88,7 @@ def _is_current(environment: Environment) -> bool:
 
 def _install(environment: Environment) -> None:
     started = time.monotonic()
-    _check_disk()
+    _check_disk(environment.needed_bytes)
     version = ".".join(map(str, sys.version_info[:3]))
     _say(f"Python {version} -> {environment.folder.name}")
     _make_venv(environment)
@@ -158,11 +159,11 @@ def _fetch_jars(environment: Environment) -> None:
         raise SetupError(f"{sentence}; then run it again")
 
 
-def _check_disk() -> None:
+def _check_disk(needed: int) -> None:
     free = shutil.disk_usage(ROOT).free
-    if free < NEEDED_BYTES:
+    if free < needed:
         raise SetupError(
-            f"{ROOT} has {free / 1e9:.1f} GB free and set-up needs {NEEDED_BYTES / 1e9:.1f} GB: "
+            f"{ROOT} has {free / 1e9:.1f} GB free and set-up needs {needed / 1e9:.1f} GB: "
             "make room, or clone onto another disk"
         )
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Find a Python that fits, then hand over to setup.py with it. Usage: setup.sh dev|compat
+# Find a Python that fits, then hand over to setup.py with it. Usage: setup.sh dev|compat|deep
 # PYTHON=/path/to/python overrides the search.
 set -eu
 environment=${1:-dev}

@@ -69,7 +69,8 @@ def fit(variant: str, data: EncodedData) -> FittedModel:
 
 
 def test_every_candidate_is_in_this_suite():
-    assert {name for name, _, _ in VARIANTS.values()} == set(candidates())
+    nets = {"deep_tabular"}  # tests/deep, where PyTorch is
+    assert {name for name, _, _ in VARIANTS.values()} == set(candidates()) - nets
 
 
 def test_scores_are_finite_doubles_one_a_row(case):

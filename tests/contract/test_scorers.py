@@ -85,7 +85,8 @@ def scorer(request) -> Scorer:
 
 
 def test_every_kind_is_in_this_suite():
-    assert {name.split(" ")[0].rstrip(",") for name in MAKERS} == set(_SCORERS)
+    nets = {"onnx"}  # tests/deep, where onnxruntime is
+    assert {name.split(" ")[0].rstrip(",") for name in MAKERS} == set(_SCORERS) - nets
 
 
 def test_one_double_a_row(scorer):

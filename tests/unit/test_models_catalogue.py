@@ -16,6 +16,7 @@ def test_names_are_those_of_the_candidates():
     assert {name: one.name for name, one in candidates().items()} == {
         name: name
         for name in (
+            "deep_tabular",
             "lightgbm",
             "linear_regression",
             "logistic_regression",
@@ -110,13 +111,16 @@ def test_a_candidate_for_another_task_is_refused_with_those_that_fit():
 
     with pytest.raises(ConfigError, match="does not fit a regression label") as caught:
         check_task("logistic_regression", Task.REGRESSION)
-    assert caught.value.hint == "for regression: lightgbm, linear_regression, prior, random_forest"
+    assert caught.value.hint == (
+        "for regression: deep_tabular, lightgbm, linear_regression, prior, random_forest"
+    )
 
 
 def test_checking_parameters_imports_no_engine():
     program = (
         "import sys, lakescore.models as m; m.check_parameters('lightgbm', {}); m.candidates();"
-        "heavy = {'pyspark', 'lightgbm', 'lleaves', 'llvmlite', 'synapse', 'pandas', 'mlflow'};"
+        "heavy = {'pyspark', 'lightgbm', 'lleaves', 'llvmlite', 'synapse', 'pandas', 'mlflow',"
+        "'torch', 'onnxruntime'};"
         "print(sorted(heavy & set(sys.modules)))"
     )
     answer = subprocess.run(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 
+import numpy as np
 import pytest
 
-from lakescore.errors import ModelBroken
+from lakescore.errors import MissingExtra, ModelBroken
 from lakescore.hashing import json_sha256
 from lakescore.models import load_scorer, save_scorer
 from lakescore.models.prior import PriorScorer
@@ -97,3 +99,17 @@ def test_a_folder_that_holds_something_is_not_overwritten(folder):
         save_scorer(PriorScorer(("a",), 1.0), folder)
 
     assert load_scorer(folder).columns == ("a", "b")
+
+
+def test_a_net_is_read_without_its_engine_and_scored_with_the_advice_to_install_it(
+    tmp_path, monkeypatch
+):
+    from lakescore.models.deep.scorer import OnnxScorer
+
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    save_scorer(OnnxScorer(("x",), b"a graph"), tmp_path)
+    loaded = load_scorer(tmp_path)
+
+    assert loaded == OnnxScorer(("x",), b"a graph")
+    with pytest.raises(MissingExtra, match=r"'onnxruntime'.*\n.*lakescore\[onnx\]"):
+        loaded.predict(np.zeros((1, 1)))

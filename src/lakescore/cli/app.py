@@ -282,16 +282,26 @@ def train(
     require_promotion: Annotated[
         bool, typer.Option("--require-promotion", help="Exit 1 when the gate says no.")
     ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on where a training that was stopped had come to."),
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Train the candidates, register the best as challenger, and promote it if it passes."""
     from lakescore.cli.fleet import run_each
+    from lakescore.errors import UsageError
     from lakescore.workflows.train import train as workflow
     from lakescore.workflows.validate import check_parameters
 
+    if resume and sample is not None:
+        raise UsageError("--resume and --sample do not go together", hint="leave one out")
+
     def work(spark: SparkSession, workload: Workload) -> RunResult:
         promote = not no_promote and workload.promotion == "auto"
-        return workflow(spark, project.settings, workload, sample=sample, promote=promote)
+        return workflow(
+            spark, project.settings, workload, sample=sample, promote=promote, resume=resume
+        )
 
     return run_each(
         project,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -33,6 +33,9 @@ class EncodedData:
 
     `files` are, of a split, the Parquet files on this machine's file system that hold its rows and
     nothing else, in their order; empty where the rows lie elsewhere.
+
+    `checkpoints` is a folder that outlives the run, for engines that can go on where a run that
+    was stopped had come to; they do where the fit is to `resume`.
     """
 
     train: DataFrame
@@ -42,6 +45,8 @@ class EncodedData:
     train_rows: int
     scratch: str | None = None
     files: Mapping[Split, tuple[str, ...]] = field(default_factory=dict)
+    checkpoints: str | None = None
+    resume: bool = False
 
 
 class Scorer(ABC):
@@ -94,13 +99,14 @@ class FittedModel:
     """What a fit gives: the portable scorer and what the report says of it.
 
     `importance` maps matrix columns to shares that sum to 1, or is empty where a model has none.
-    `details` is JSON-ready.
+    `details` is JSON-ready. `curves` has one value an epoch, of engines that train in epochs.
     """
 
     scorer: Scorer
     importance: Mapping[str, float]
     backend: str
     details: Mapping[str, Any] = field(default_factory=dict)
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,10 @@ class Candidate(ABC):
     name: ClassVar[str]
     tasks: ClassVar[frozenset[Task]] = frozenset(Task)
     parameters_type: ClassVar[type[ConfigModel]]
+    #: Whether its tasks must all run at once: then no other candidate is fitted meanwhile.
+    needs_all_slots: ClassVar[bool] = False
+    #: Whether a fit that was stopped can go on from `EncodedData.checkpoints`.
+    keeps_checkpoints: ClassVar[bool] = False
 
     def fit(self, data: EncodedData, parameters: Any, *, seed: int) -> FittedModel:
         """Fit on `data.train`; `data.validation` is for early stopping only.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 #: Name -> where its class is. Importing one imports no engine.
 _CANDIDATES = {
+    "deep_tabular": "lakescore.models.deep.candidate:DeepTabular",
     "lightgbm": "lakescore.models.lightgbm.candidate:LightGBM",
     "linear_regression": "lakescore.models.mllib.linear:LinearRegression",
     "logistic_regression": "lakescore.models.mllib.linear:LogisticRegression",

@@ -21,6 +21,7 @@ _SCORERS = {
     "kmeans": "lakescore.models.mllib.kmeans_scorer:KMeansScorer",
     "lightgbm": "lakescore.models.lightgbm.scorer:LightGBMScorer",
     "linear": "lakescore.models.mllib.linear_scorer:LinearScorer",
+    "onnx": "lakescore.models.deep.scorer:OnnxScorer",
     "prior": "lakescore.models.prior:PriorScorer",
 }
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 #: Unity Catalog's limits are the narrowest: no `. , - = / :` in tag keys, 1,000 characters a value.
 _KEY_REFUSED = re.compile(r"[.,\-=/: ]")
 _MAX_TAG_VALUE = 1000
+#: Of one call, as MLflow's servers take it.
+_MAX_METRICS = 1_000
 _MAX_PARAM_VALUE = 500
 _CONTENT_TAG = "lakescore_content_sha256"
 _LISTED = 100
@@ -70,14 +72,15 @@ class Registry:
         tags: Mapping[str, str],
         metrics: Mapping[str, float],
         params: Mapping[str, Any],
+        curves: Mapping[str, Sequence[float]] | None = None,
         report_files: Sequence[Path] = (),
         run_name: str | None = None,
     ) -> ModelVersion:
         """Register a saved model package as the next version of `name`. No alias is moved.
 
         `inputs` maps feature -> Spark type (`ModelPackage.signature`), for MLflow's signature.
-        `metrics` are named by split, as in ``test.average_precision``. The version becomes
-        visible last, when all of its files are there.
+        `metrics` are named by split, as in ``test.average_precision``; `curves` have one value
+        a step. The version becomes visible last, when all of its files are there.
         """
         with tempfile.TemporaryDirectory(prefix="lakescore-") as temporary:
             folder = Path(temporary)
@@ -88,6 +91,7 @@ class Registry:
                 tags=tags,
                 metrics=metrics,
                 params=params,
+                curves=curves,
                 report_files=report_files,
                 run_name=run_name,
             )
@@ -100,6 +104,7 @@ class Registry:
         tags: Mapping[str, str],
         metrics: Mapping[str, float],
         params: Mapping[str, Any],
+        curves: Mapping[str, Sequence[float]] | None = None,
         report_files: Sequence[Path] = (),
         run_name: str | None = None,
     ) -> ModelVersion:
@@ -109,7 +114,7 @@ class Registry:
         run_id = self._start_run(run_name or name, all_tags)
         status = "FAILED"
         try:
-            self._log(run_id, metrics, params)
+            self._log(run_id, metrics, params, curves or {})
             source = self._upload(run_id, folder, report_files, tags)
             status = "FINISHED"
         finally:
@@ -147,18 +152,30 @@ class Registry:
             )
         return str(found.experiment_id)
 
-    def _log(self, run_id: str, metrics: Mapping[str, float], params: Mapping[str, Any]) -> None:
+    def _log(
+        self,
+        run_id: str,
+        metrics: Mapping[str, float],
+        params: Mapping[str, Any],
+        curves: Mapping[str, Sequence[float]],
+    ) -> None:
+        values = [(name, value, 0) for name, value in metrics.items()]
+        for name, curve in curves.items():
+            values += [(name, value, step) for step, value in enumerate(curve, start=1)]
+        finite = [
+            (name, float(value), step) for name, value, step in values if math.isfinite(value)
+        ]
+
         def log(client: MlflowClient) -> None:
             from mlflow.entities import Metric, Param
             from mlflow.utils.time import get_current_time_millis
 
             now = get_current_time_millis()
-            finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
-            client.log_batch(
-                run_id,
-                metrics=[Metric(name, float(value), now, 0) for name, value in finite.items()],
-                params=[Param(key, str(value)[:_MAX_PARAM_VALUE]) for key, value in params.items()],
-            )
+            told = [Param(key, str(value)[:_MAX_PARAM_VALUE]) for key, value in params.items()]
+            logged = [Metric(name, value, now, step) for name, value, step in finite]
+            client.log_batch(run_id, metrics=logged[:_MAX_METRICS], params=told)
+            for start in range(_MAX_METRICS, len(logged), _MAX_METRICS):
+                client.log_batch(run_id, metrics=logged[start : start + _MAX_METRICS])
 
         self._calls("logging metrics", log)
 
@@ -194,7 +211,7 @@ class Registry:
         run_id = version.run_id
         if run_id is None:
             return
-        self._log(run_id, metrics, {})
+        self._log(run_id, metrics, {}, {})
 
         def upload(client: MlflowClient) -> None:
             for file in files:

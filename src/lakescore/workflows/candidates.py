@@ -56,7 +56,10 @@ def checked_parameters(workload: Workload, task: Task | None = None) -> dict[str
 def fit_candidates(
     data: EncodedData, parameters: Mapping[str, ConfigModel], seed: int
 ) -> list[Fitted]:
-    """Fit them two at a time: engines leave cores idle between the many small jobs of a fit."""
+    """Fit them two at a time: engines leave cores idle between the many small jobs of a fit.
+
+    Those that need every slot come last, one by one.
+    """
     from lakescore.models.catalogue import candidate
 
     def fit(name: str) -> Fitted:
@@ -66,14 +69,27 @@ def fit_candidates(
         log.info("  fitted %s (%s) in %.1f s", name, model.backend, seconds)
         return Fitted(name, model, parameters[name].model_dump(mode="json"), round(seconds, 3))
 
+    alone = [name for name in parameters if candidate(name).needs_all_slots]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(fit, parameters))
+        beside = [name for name in parameters if name not in alone]
+        fitted = dict(zip(beside, pool.map(fit, beside), strict=True))
+    fitted |= {name: fit(name) for name in alone}
+    return [fitted[name] for name in parameters]
 
 
 def encode_snapshot(
-    spark: SparkSession, snapshot: TrainingSnapshot, preprocessor: Preprocessor, folder: str
+    spark: SparkSession,
+    snapshot: TrainingSnapshot,
+    preprocessor: Preprocessor,
+    folder: str,
+    *,
+    checkpoints: str | None = None,
+    resume: bool = False,
 ) -> EncodedData:
-    """Store the encoded train and validation rows below `folder`, one folder a split."""
+    """Store the encoded train and validation rows below `folder`, one folder a split.
+
+    The last two as in EncodedData.
+    """
     from lakescore.features.encode import encode_frame
     from lakescore.lake.tables import local_folder
     from lakescore.models.base import EncodedData
@@ -97,6 +113,8 @@ def encode_snapshot(
         task=snapshot.task,
         train_rows=snapshot.splits[Split.TRAIN].rows,
         scratch=f"{folder}-scratch",
+        checkpoints=checkpoints,
+        resume=resume,
         files={
             split: tuple(sorted(str(file) for file in found.glob("part-*.parquet")))
             for split, found in here.items()

@@ -39,6 +39,12 @@ from lakescore.workflows.run_result import (
     recorded_run,
     run_folder,
 )
+from lakescore.workflows.stopped_training import (
+    StoppedTraining,
+    begun,
+    keeps_checkpoints,
+    last_stopped,
+)
 from lakescore.workflows.task_errors import task_errors
 from lakescore.workflows.training_data import TrainingSnapshot, materialise
 from lakescore.workflows.training_plan import (
@@ -73,13 +79,16 @@ def train(
     sample: float | None = None,
     promote: bool | None = None,
     versions: Mapping[str, int] | None = None,
+    resume: bool = False,
 ) -> RunResult:
     """Fit the candidates, select on validation, register the best as challenger, run its gate.
 
     Training again on the same pins and configuration registers nothing (ALREADY_DONE); a
     promotion that a crash kept from happening is made up for. With `sample` nothing is
     registered. `promote` defaults to the workload's `promotion: auto`. `versions` (by table)
-    pins tables elsewhere than at their newest version.
+    pins tables elsewhere than at their newest version. With `resume` the training that was
+    stopped last goes on: on its pins, and from the checkpoints of candidates that keep them.
+    Raises UsageError where there is none.
     """
     from lakescore.lake.staging import run_folder as staged_folder
     from lakescore.registry.store import Registry
@@ -87,6 +96,7 @@ def train(
     refuse_untrainable(workload)
     declared, workload = workload, on_day(workload)
     parameters = checked_parameters(workload)
+    stopped = last_stopped(settings, workload.name) if resume else None
     registry = Registry(settings.registry)
     wanted = workload.promotion == "auto" if promote is None else promote
     with (
@@ -96,19 +106,28 @@ def train(
     ):
         run.command = f"lakescore train {workload.name}"
         with run.phase("plan"):
-            pins = pin_training(spark, settings, workload, versions)
+            pinned_at = versions if stopped is None else stopped.versions
+            pins = pin_training(spark, settings, workload, pinned_at)
             run.pins = pins.describe()
             identity = training_identity(declared, pins)
             existing = registered(registry, workload, identity)
         job = Job(spark, settings, workload, registry, pins, folder, run)
         if existing is not None and sample is None:
+            if stopped is not None:
+                stopped.end()
             return _already_done(job, existing, promote=wanted)
         job = replace(job, pins=pins.stored(spark, f"{folder}/views"))
         run.pins = job.pins.describe()
-        trained = _fit(job, parameters, sample)
         if sample is not None:
-            return _tried(trained, run, sample)
-        return _register_and_decide(job, trained, identity, promote=wanted)
+            return _tried(_fit(job, parameters, sample), run, sample)
+        unfinished = stopped
+        if unfinished is None and keeps_checkpoints(parameters):
+            unfinished = begun(settings, workload.name, identity, pins)
+        trained = _fit(job, parameters, unfinished=unfinished, resume=resume)
+        _register_and_decide(job, trained, identity, promote=wanted)
+        if unfinished is not None:
+            unfinished.end()
+        return run
 
 
 def _already_done(job: Job, existing: ModelVersion, *, promote: bool) -> RunResult:
@@ -131,7 +150,14 @@ def _decided(job: Job) -> set[str]:
     return {str(result.model_version) for result in results if result.status in ended}
 
 
-def _fit(job: Job, parameters: Mapping[str, ConfigModel], sample: float | None) -> Trained:
+def _fit(
+    job: Job,
+    parameters: Mapping[str, ConfigModel],
+    sample: float | None = None,
+    *,
+    unfinished: StoppedTraining | None = None,
+    resume: bool = False,
+) -> Trained:
     from lakescore.features.preprocessor import fit_preprocessor
 
     spark, run, workload = job.spark, job.run, job.workload
@@ -142,7 +168,14 @@ def _fit(job: Job, parameters: Mapping[str, ConfigModel], sample: float | None) 
     _log_snapshot(snapshot)
     with run.phase("encode"):
         preprocessor = fit_preprocessor(snapshot.read(spark, Split.TRAIN), snapshot.features)
-        data = encode_snapshot(spark, snapshot, preprocessor, f"{job.folder}/encoded")
+        data = encode_snapshot(
+            spark,
+            snapshot,
+            preprocessor,
+            f"{job.folder}/encoded",
+            checkpoints=None if unfinished is None else unfinished.checkpoints,
+            resume=resume,
+        )
         run.warnings += preprocessor.warnings
     with run.phase("fit"):
         fitted = fit_candidates(data, parameters, workload.seed)
@@ -193,7 +226,7 @@ def _tried(trained: Trained, run: RunResult, sample: float) -> RunResult:
     return run.finish(Status.DONE, next_command=f"lakescore train {run.workload}")
 
 
-def _register_and_decide(job: Job, trained: Trained, identity: str, *, promote: bool) -> RunResult:
+def _register_and_decide(job: Job, trained: Trained, identity: str, *, promote: bool) -> None:
     """Register, read back, measure on the test split, report; the aliases move last."""
     run = job.run
     package = _package(job, trained, identity)
@@ -210,7 +243,6 @@ def _register_and_decide(job: Job, trained: Trained, identity: str, *, promote: 
         job.registry.set_alias(version, job.registry.settings.challenger_alias)
         if promote:
             act_on(decision, job, challenger)
-    return run
 
 
 def _finish(run: RunResult, decision: GateDecision, *, promote: bool) -> None:
@@ -290,6 +322,7 @@ def _register(job: Job, trained: Trained, package: ModelPackage, identity: str) 
             },
             metrics={f"validation.{name}": value for name, value in result.metrics.items()},
             params=dict(trained.selected.parameters),
+            curves={f"fit.{name}": curve for name, curve in trained.selected.model.curves.items()},
             run_name=f"train {job.workload.name}",
         )
 

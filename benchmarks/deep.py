@@ -1,0 +1,171 @@
+"""Nets: training beside a plain PyTorch loop, scoring beside spark_udf, and a rank's memory.
+
+    python -m benchmarks.deep [--rows N] [--folder F]
+
+Each measurement is a process of its own, one after the other; a figure is a ratio within one run.
+The plain loop holds the whole encoded matrix in memory as float32 tensors, cuts batches of it with
+one permutation an epoch, and steps the same net with the same optimiser on one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+EPOCHS = 2
+PARAMETERS = {
+    "width": 128, "layers": 3, "dropout": 0.1, "batch_size": 1_024, "patience": 0, "epochs": EPOCHS,
+}  # fmt: skip
+NUMERIC, LEVELS = 20, (10, 50, 200, 1_000)
+_VALIDATION = 10_000
+
+
+def encoded(rows: int, folder: Path) -> None:
+    """Random encoded rows, 20 numbers and 4 categories, with a label that they have a part in."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for split, count in (("train", rows), ("validation", _VALIDATION)):
+        target = folder / split
+        target.mkdir(parents=True)
+        step = 500_000
+        for part, start in enumerate(range(0, count, step)):
+            random = np.random.default_rng([part, split == "train"])
+            size = min(step, count - start)
+            numbers = random.normal(size=(size, NUMERIC))
+            codes = [random.integers(0, n + 1, size).astype(float) for n in LEVELS]
+            odds = numbers[:, :4].sum(axis=1) + (codes[0] > 5) - 0.5
+            label = (random.random(size) < 1 / (1 + np.exp(-odds))).astype(float)
+            columns = {f"n{i}": numbers[:, i].copy() for i in range(NUMERIC)}
+            columns |= {f"c{i}": code for i, code in enumerate(codes)} | {"_label": label}
+            pq.write_table(pa.table(columns), target / f"{part}.parquet")
+
+
+def schema() -> Any:
+    from lakescore.matrix import MatrixColumn, MatrixSchema
+
+    numbers = [MatrixColumn(f"n{i}") for i in range(NUMERIC)]
+    return MatrixSchema((*numbers, *(MatrixColumn(f"c{i}", n) for i, n in enumerate(LEVELS))))
+
+
+def lakescore(folder: Path, backend: str, workers: int, threads: int) -> dict[str, Any]:
+    """A fit as a candidate: rows a second of the last epoch, seconds to the first step, memory."""
+    from lakescore.config.settings import Settings, SparkSettings
+    from lakescore.matrix import Task
+    from lakescore.models import candidate, check_parameters
+    from lakescore.models.base import EncodedData
+    from lakescore.session import spark_session
+
+    cores = max(1, workers * threads)
+    settings = Settings(spark=SparkSettings(master=f"local[{cores}]", driver_memory="2g"))
+    spark = spark_session(settings, "benchmark")
+    train = spark.read.parquet(str(folder / "train"))
+    data = EncodedData(
+        train=train,
+        validation=spark.read.parquet(str(folder / "validation")),
+        schema=schema(),
+        task=Task.BINARY,
+        train_rows=train.count(),
+    )
+    raw = {**PARAMETERS, "backend": backend, "workers": workers}
+    fitted = candidate("deep_tabular").fit(data, check_parameters("deep_tabular", raw), seed=1)
+    spark.stop()
+    return {
+        "rows_per_second": fitted.curves["rows_per_second"][-1],
+        "seconds_to_first_step": fitted.details["seconds_to_first_step"],
+        "rank_mib": fitted.details["rank_mib"],
+    }
+
+
+def plain(folder: Path) -> dict[str, Any]:
+    """The loop that one would write by hand."""
+    import numpy as np
+    import pyarrow.dataset as ds
+    import torch
+    from torch.nn import functional as F
+
+    from lakescore.matrix import Task
+    from lakescore.models.deep.job import Shards, Standard, TrainingJob
+    from lakescore.models.deep.net import TabularNet
+
+    torch.set_num_threads(1)
+    torch.manual_seed(1)
+    table = ds.dataset(folder / "train").to_table()
+    cells = torch.from_numpy(np.column_stack([column.to_numpy() for column in table.columns]))
+    matrix, label = cells[:, :-1].contiguous(), cells[:, -1].float()
+    none, usual = Shards(()), Standard(0.0, 1.0)
+    job = TrainingJob(
+        folder="", checkpoints="", columns=schema().columns, task=Task.BINARY, train=none,
+        validation=none, standards=(usual,) * NUMERIC, label=usual, seed=1, ranks=1, threads=1,
+        resume=False, deadline=0.0, parameters=PARAMETERS,
+    )  # fmt: skip
+    net = TabularNet(job).train()
+    optimiser = torch.optim.AdamW(net.parameters(), lr=0.001, weight_decay=1e-4)
+    for _ in range(EPOCHS):
+        began = time.perf_counter()
+        for rows in torch.randperm(len(matrix)).split(PARAMETERS["batch_size"]):
+            optimiser.zero_grad()
+            said = net(matrix[rows])
+            F.binary_cross_entropy_with_logits(said, label[rows]).backward()
+            optimiser.step()
+        rate = len(matrix) / (time.perf_counter() - began)
+    return {"rows_per_second": rate}
+
+
+MEASURED = {
+    "plain": plain,
+    "single": lambda folder: lakescore(folder, "single", 1, 1),
+    "torch_distributor": lambda folder: lakescore(folder, "torch_distributor", 2, 1),
+    "horovod": lambda folder: lakescore(folder, "horovod", 2, 1),
+}
+
+
+def _in_a_process(name: str, folder: Path) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.deep", "--measure", name, "--folder", str(folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env=os.environ,
+    )
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--rows", type=int, default=500_000)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--measure", choices=MEASURED)
+    asked = parser.parse_args()
+    if asked.measure:
+        print(json.dumps(MEASURED[asked.measure](asked.folder)))
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = asked.folder or Path(scratch)
+        if not (folder / "train").exists():
+            encoded(asked.rows, folder)
+        found = {name: _in_a_process(name, folder) for name in MEASURED}
+    base, one = found["plain"]["rows_per_second"], found["single"]["rows_per_second"]
+    print(f"{asked.rows:,} rows x {NUMERIC + len(LEVELS)}, one thread a rank")
+    for name, told in found.items():
+        rate = told["rows_per_second"]
+        line = (
+            f"{name:18} {rate:10,.0f} rows/s {rate / base:5.2f} of plain {rate / one:5.2f} of one"
+        )
+        if name != "plain":
+            first, mib = told["seconds_to_first_step"], told["rank_mib"]
+            line += f"   first step after {first:.1f} s, a rank has {mib:.0f} MiB"
+        print(line)
+
+
+if __name__ == "__main__":
+    main()
