@@ -115,14 +115,15 @@ def test_the_deadline_of_it_all_ends_a_training(data):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_killed_training_resumes_to_the_same_parameters(data, breaking, backend):
-    whole = fit(replace(data, checkpoints=None), backend, epochs=400, patience=0)
+    whole = fit(replace(data, checkpoints=None), backend, epochs=150, patience=0)
     breaking.fails(
-        backend, lambda: os.kill(breaking.at_work(1)[0], signal.SIGKILL), epochs=400, patience=0
+        backend, lambda: os.kill(breaking.at_work(1)[0], signal.SIGKILL), epochs=150, patience=0
     )
 
-    resumed = fit(replace(data, resume=True), backend, epochs=400, patience=0)
+    resumed = fit(replace(data, resume=True), backend, epochs=150, patience=0)
 
-    assert resumed.details["epochs"] == whole.details["epochs"] == 400
+    assert resumed.details["epochs"] == whole.details["epochs"] == 150
+    assert 0 < resumed.details["resumed_after"] < 150
     expected = whole.scorer.predict(tiny_matrix())
     assert np.array_equal(resumed.scorer.predict(tiny_matrix()), expected)
     assert not Path(data.checkpoints).exists()

@@ -90,9 +90,8 @@ def test_failed_step_becomes_one_sentence(setup: ModuleType, output: str, said: 
 def test_full_disk_is_told_before_anything_is_written(
     setup: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    monkeypatch.setattr(setup, "NEEDED_BYTES", 1 << 60)
     lock = ROOT / "requirements" / "dev.txt"
-    environment = setup.Environment(tmp_path / "venv", lock)
+    environment = setup.Environment(tmp_path / "venv", lock, needed_bytes=1 << 60)
     monkeypatch.setitem(setup.ENVIRONMENTS, "dev", environment)
     assert setup.main("dev") == 1
     assert "make room, or clone onto another disk" in capsys.readouterr().err

@@ -207,6 +207,7 @@ def _fitted(job: TrainingJob, chosen: Backend, asked: float) -> FittedModel:
             "rank_mib": round(max(one["mib"] for one in told), 1),
             "epochs": first["epochs"],
             "best_epoch": first["best_epoch"],
+            "resumed_after": first["resumed_after"],
             "seconds_to_first_step": round(first["first_step"] - asked, 3),
             "largest_difference_to_onnx": apart,
         },

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lakescore.models.deep.ranks import Ranks
@@ -15,6 +19,12 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from lakescore.models.deep.job import TrainingJob
+
+
+log = logging.getLogger("lakescore")
+
+#: What runs the Spark job of `horovod.spark.run`.
+_THREAD = "run_spark"
 
 
 class HorovodRanks(Ranks):
@@ -43,10 +53,27 @@ def launch(spark: SparkSession, job: TrainingJob) -> None:
             verbose=0,
         )
 
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _left_as_it_was():
         supervised(spark, job, run)
+
+
+@contextmanager
+def _left_as_it_was() -> Iterator[None]:
+    """Horovod sets signal handlers, and where its job fails a thread of its own says so too."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    hook = threading.excepthook
+
+    def quiet(told: threading.ExceptHookArgs) -> None:
+        if told.thread is not None and _THREAD in told.thread.name:
+            log.debug("Horovod: %s", told.exc_value)
+        else:
+            hook(told)
+
+    threading.excepthook = quiet
+    try:
+        yield
     finally:
+        threading.excepthook = hook
         for number, handler in handlers.items():
             signal.signal(number, handler)
 

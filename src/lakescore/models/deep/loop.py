@@ -67,6 +67,7 @@ class _Training:
     def run(self) -> None:
         job = self.job
         progress = checkpoint.load(job, self.net, self.optimiser)
+        resumed_after = progress.epochs
         while not self._is_over(progress):
             began = time.perf_counter()
             loss = self._epoch(progress.epochs)
@@ -80,7 +81,7 @@ class _Training:
             self._add(progress, loss, held_out, job.train.rows / seconds)
             if self.ranks.rank == 0:
                 checkpoint.save(job, progress, self.net, self.optimiser)
-        self._finish(progress)
+        self._finish(progress, resumed_after)
 
     def _own(self, shards: Shards) -> LocalRows:
         share = shards.share(self.ranks.rank, self.ranks.size)
@@ -180,11 +181,12 @@ class _Training:
             progress.best_epoch, progress.best_loss = progress.epochs, measured
             progress.best = {k: v.clone().cpu() for k, v in self.net.state_dict().items()}
 
-    def _finish(self, progress: Progress) -> None:
+    def _finish(self, progress: Progress, resumed_after: int) -> None:
         if self.ranks.rank == 0:
             torch.save(progress.best, Path(self.job.folder) / WEIGHTS)
         told = {
             "epochs": progress.epochs,
+            "resumed_after": resumed_after,
             "best_epoch": progress.best_epoch,
             "history": progress.history,
             "parameters": _digest(self.net),
