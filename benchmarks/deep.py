@@ -58,14 +58,20 @@ def schema() -> Any:
 
 def lakescore(folder: Path, backend: str, workers: int, threads: int) -> dict[str, Any]:
     """A fit as a candidate: rows a second of the last epoch, seconds to the first step, memory."""
-    from lakescore.config.settings import Settings, SparkSettings
+    from lakescore.config.settings import LakeSettings, RegistrySettings, Settings, SparkSettings
     from lakescore.matrix import Task
     from lakescore.models import candidate, check_parameters
     from lakescore.models.base import EncodedData
     from lakescore.session import spark_session
 
     cores = max(1, workers * threads)
-    settings = Settings(spark=SparkSettings(master=f"local[{cores}]", driver_memory="2g"))
+    settings = Settings(
+        lake=LakeSettings(root=str(folder / "lake")),
+        registry=RegistrySettings(uri=f"sqlite:///{folder}/mlflow.db"),
+        runs=str(folder / "runs"),
+        staging=str(folder / "staging"),
+        spark=SparkSettings(master=f"local[{cores}]", driver_memory="2g"),
+    )
     spark = spark_session(settings, "benchmark")
     train = spark.read.parquet(str(folder / "train"))
     data = EncodedData(

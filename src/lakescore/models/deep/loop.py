@@ -123,7 +123,7 @@ class _Training:
         """Sum the gradients of the batch's rows; their summed loss."""
         loss = self._loss(batch)
         loss.backward()
-        return float(loss)
+        return float(loss.detach())
 
     def _loss(self, batch: npt.NDArray[np.float64]) -> torch.Tensor:
         """Summed over the rows: log loss, or squared error in standard deviations."""
