@@ -17,6 +17,8 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from lakescore.cache_folder import cache_folder
+
 ROOT = Path(__file__).resolve().parent.parent
 PINNED = ROOT / "requirements" / "horovod.txt"
 TOOLCHAIN = (
@@ -34,7 +36,7 @@ USUAL_MINUTES = "5 to 8 minutes on 2 cores"
 
 
 def main() -> int:
-    wheels = _cache() / _key()
+    wheels = cache_folder() / "wheels" / _key()
     built = sorted(wheels.glob("horovod-*.whl"))
     if not built:
         problem = _missing()
@@ -53,12 +55,6 @@ def _key() -> str:
     name = pinned.split()[0].replace("==", "-")
     python = f"py{sys.version_info[0]}{sys.version_info[1]}"
     return f"{name}-torch{version('torch')}-{python}-{os.uname().machine}"
-
-
-def _cache() -> Path:
-    named = os.environ.get("LAKESCORE_CACHE")
-    root = Path(named) if named else Path.home() / ".cache" / "lakescore"
-    return root / "wheels"
 
 
 def _missing() -> str:

@@ -1,12 +1,16 @@
-"""An engine's failure in its own words, without its stack trace."""
+"""What engines share: where they run, and a failure in its own words without a stack trace."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from lakescore.errors import LakescoreError, TrainingFailed
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 _MEMORY = "raise spark.driver_memory, or try a share of the rows with --sample"
 
@@ -24,6 +28,11 @@ _JAVA = re.compile(
     r"^(?:Caused by: |: )((?:[\w$]+\.)+[\w$]*(?:Exception|Error)\b.*)$", re.MULTILINE
 )
 _LONGEST = 600
+
+
+def is_local(spark: SparkSession) -> bool:
+    """Whether driver and executors are one process ("local-cluster" is not)."""
+    return str(spark.sparkContext.master).partition("[")[0] == "local"
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lakescore.errors import EnvironmentProblem
 from lakescore.models.base import Backend
+from lakescore.models.engines import is_local
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -36,7 +37,7 @@ def choose_backend(wanted: Name, spark: SparkSession | None = None) -> Backend:
 
 
 def _first(spark: SparkSession | None) -> Backend:
-    if spark is None or str(spark.sparkContext.master).partition("[")[0] == "local":
+    if spark is None or is_local(spark):
         return Backend("single", "one machine")
     if _has_distributor():
         return Backend("torch_distributor", "a cluster, and Spark has TorchDistributor")

@@ -18,6 +18,7 @@ from lakescore.errors import MissingExtra, TrainingFailed
 from lakescore.models.base import Backend, Candidate, EncodedData, FittedModel
 from lakescore.models.deep.backend import choose_backend, launcher, rank_count
 from lakescore.models.deep.job import Shards, TrainingJob
+from lakescore.models.engines import is_local
 from lakescore.models.labels import Labels
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def _job(
 def _threads(spark: SparkSession, ranks: int) -> int:
     """Of each rank: on one machine the ranks share its slots, on a cluster each has a task's."""
     context = spark.sparkContext
-    if str(context.master).startswith("local["):
+    if is_local(spark):
         return max(1, int(context.defaultParallelism) // ranks)
     return int(context.getConf().get("spark.task.cpus", "1"))
 

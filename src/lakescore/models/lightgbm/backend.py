@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from lakescore.errors import EnvironmentProblem, MissingExtra
 from lakescore.models.base import Backend
-from lakescore.models.engines import engine_words
-from lakescore.models.lightgbm.settings import CELL_BYTES, is_local
+from lakescore.models.engines import engine_words, is_local
+from lakescore.models.lightgbm.settings import CELL_BYTES
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -15,10 +15,11 @@ import numpy as np
 
 from lakescore.matrix import LABEL, Split, Task
 from lakescore.models.base import EncodedData, FittedModel
+from lakescore.models.engines import is_local
 from lakescore.models.labels import Labels
 from lakescore.models.lightgbm.booster import gain_shares, require_lightgbm
 from lakescore.models.lightgbm.scorer import LightGBMScorer
-from lakescore.models.lightgbm.settings import OBJECTIVES, is_local, patience
+from lakescore.models.lightgbm.settings import OBJECTIVES, patience
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 from lakescore.matrix import Task
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
-
     from lakescore.models.labels import Labels
     from lakescore.models.lightgbm.candidate import LightGBMParameters
 
@@ -25,8 +23,3 @@ OBJECTIVES = {
 def patience(parameters: LightGBMParameters, labels: Labels) -> int:
     """Early-stopping rounds; 0 where the validation labels cannot tell one model from another."""
     return parameters.early_stopping_rounds if labels.validation.varies else 0
-
-
-def is_local(spark: SparkSession) -> bool:
-    """Whether driver and executors are one process ("local-cluster" is not)."""
-    return str(spark.sparkContext.master).partition("[")[0] == "local"

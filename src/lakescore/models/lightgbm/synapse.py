@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from lakescore.matrix import LABEL, MatrixSchema, Task
 from lakescore.models.base import EncodedData, FittedModel
+from lakescore.models.engines import is_local
 from lakescore.models.labels import Labels
 from lakescore.models.lightgbm.booster import gain_shares, rewritten, rounds
 from lakescore.models.lightgbm.scorer import LightGBMScorer
-from lakescore.models.lightgbm.settings import OBJECTIVES, is_local, patience
+from lakescore.models.lightgbm.settings import OBJECTIVES, patience
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
