@@ -96,7 +96,7 @@ def plain(folder: Path) -> dict[str, Any]:
     import numpy as np
     import pyarrow.dataset as ds
     import torch
-    from torch.nn import functional as F
+    from torch.nn import functional
 
     from lakescore.matrix import Task
     from lakescore.models.deep.job import Shards, Standard, TrainingJob
@@ -120,7 +120,7 @@ def plain(folder: Path) -> dict[str, Any]:
         for rows in torch.randperm(len(matrix)).split(PARAMETERS["batch_size"]):
             optimiser.zero_grad()
             said = net(matrix[rows])
-            F.binary_cross_entropy_with_logits(said, label[rows]).backward()
+            functional.binary_cross_entropy_with_logits(said, label[rows]).backward()
             optimiser.step()
         rate = len(matrix) / (time.perf_counter() - began)
     return {"rows_per_second": rate}

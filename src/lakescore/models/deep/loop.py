@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn import functional as F
+from torch.nn import functional
 
 from lakescore.errors import TrainingFailed
 from lakescore.matrix import Task
@@ -132,9 +132,9 @@ class _Training:
             said = self.net(rows[:, :-1]).float()
         label = rows[:, -1]
         if self.job.task is Task.BINARY:
-            return F.binary_cross_entropy_with_logits(said, label.float(), reduction="sum")
+            return functional.binary_cross_entropy_with_logits(said, label.float(), reduction="sum")
         standard = (label - self.job.label.mean) / self.job.label.scale
-        return F.mse_loss(said, standard.float(), reduction="sum")
+        return functional.mse_loss(said, standard.float(), reduction="sum")
 
     def _mean_gradients(self, loss: float, rows: int) -> tuple[float, float]:
         """Over all rows of all ranks; the summed loss and the number of these rows."""
