@@ -1,6 +1,8 @@
-"""Nets: training beside a plain PyTorch loop, scoring beside spark_udf, and a rank's memory.
+"""Nets: training beside a plain PyTorch loop, and a rank's memory as rows grow.
 
-    python -m benchmarks.deep [--rows N] [--folder F]
+    python -m benchmarks.deep [--rows N] [--batch N] [--folder F]
+    python -m benchmarks.deep --memory              # one rank, one epoch, 1M and 8M rows
+    python -m benchmarks.scoring.bench --shapes wide-net --sizes 1000000    # scoring, see there
 
 Each measurement is a process of its own, one after the other; a figure is a ratio within one run.
 The plain loop holds the whole encoded matrix in memory as float32 tensors, cuts batches of it with
@@ -22,6 +24,7 @@ from typing import Any
 EPOCHS = 2
 PARAMETERS = {
     "width": 128, "layers": 3, "dropout": 0.1, "batch_size": 1_024, "patience": 0, "epochs": EPOCHS,
+    "quantiles": (),
 }  # fmt: skip
 NUMERIC, LEVELS = 20, (10, 50, 200, 1_000)
 _VALIDATION = 10_000
@@ -56,7 +59,9 @@ def schema() -> Any:
     return MatrixSchema((*numbers, *(MatrixColumn(f"c{i}", n) for i, n in enumerate(LEVELS))))
 
 
-def lakescore(folder: Path, backend: str, workers: int, threads: int) -> dict[str, Any]:
+def lakescore(
+    folder: Path, backend: str, workers: int, batch: int, epochs: int = EPOCHS
+) -> dict[str, Any]:
     """A fit as a candidate: rows a second of the last epoch, seconds to the first step, memory."""
     from lakescore.config.settings import LakeSettings, RegistrySettings, Settings, SparkSettings
     from lakescore.matrix import Task
@@ -64,13 +69,12 @@ def lakescore(folder: Path, backend: str, workers: int, threads: int) -> dict[st
     from lakescore.models.base import EncodedData
     from lakescore.session import spark_session
 
-    cores = max(1, workers * threads)
     settings = Settings(
         lake=LakeSettings(root=str(folder / "lake")),
         registry=RegistrySettings(uri=f"sqlite:///{folder}/mlflow.db"),
         runs=str(folder / "runs"),
         staging=str(folder / "staging"),
-        spark=SparkSettings(master=f"local[{cores}]", driver_memory="2g"),
+        spark=SparkSettings(master=f"local[{workers}]", driver_memory="2g"),
     )
     spark = spark_session(settings, "benchmark")
     train = spark.read.parquet(str(folder / "train"))
@@ -81,7 +85,8 @@ def lakescore(folder: Path, backend: str, workers: int, threads: int) -> dict[st
         task=Task.BINARY,
         train_rows=train.count(),
     )
-    raw = {**PARAMETERS, "backend": backend, "workers": workers}
+    raw = {**PARAMETERS, "epochs": epochs, "batch_size": batch}
+    raw |= {"backend": backend, "workers": workers}
     fitted = candidate("deep_tabular").fit(data, check_parameters("deep_tabular", raw), seed=1)
     spark.stop()
     return {
@@ -91,7 +96,7 @@ def lakescore(folder: Path, backend: str, workers: int, threads: int) -> dict[st
     }
 
 
-def plain(folder: Path) -> dict[str, Any]:
+def plain(folder: Path, batch: int) -> dict[str, Any]:
     """The loop that one would write by hand."""
     import numpy as np
     import pyarrow.dataset as ds
@@ -117,7 +122,7 @@ def plain(folder: Path) -> dict[str, Any]:
     optimiser = torch.optim.AdamW(net.parameters(), lr=0.001, weight_decay=1e-4)
     for _ in range(EPOCHS):
         began = time.perf_counter()
-        for rows in torch.randperm(len(matrix)).split(PARAMETERS["batch_size"]):
+        for rows in torch.randperm(len(matrix)).split(batch):
             optimiser.zero_grad()
             said = net(matrix[rows])
             functional.binary_cross_entropy_with_logits(said, label[rows]).backward()
@@ -128,15 +133,18 @@ def plain(folder: Path) -> dict[str, Any]:
 
 MEASURED = {
     "plain": plain,
-    "single": lambda folder: lakescore(folder, "single", 1, 1),
-    "torch_distributor": lambda folder: lakescore(folder, "torch_distributor", 2, 1),
-    "horovod": lambda folder: lakescore(folder, "horovod", 2, 1),
+    "single": lambda folder, batch: lakescore(folder, "single", 1, batch),
+    "one epoch": lambda folder, batch: lakescore(folder, "single", 1, batch, epochs=1),
+    "torch_distributor": lambda folder, batch: lakescore(folder, "torch_distributor", 2, batch),
+    "horovod": lambda folder, batch: lakescore(folder, "horovod", 2, batch),
 }
+_SIDE_BY_SIDE = ("plain", "single", "torch_distributor", "horovod")
 
 
-def _in_a_process(name: str, folder: Path) -> dict[str, Any]:
+def _in_a_process(name: str, folder: Path, batch: int) -> dict[str, Any]:
+    asked = ["--measure", name, "--folder", str(folder), "--batch", str(batch)]
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.deep", "--measure", name, "--folder", str(folder)],
+        [sys.executable, "-m", "benchmarks.deep", *asked],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -149,19 +157,25 @@ def _in_a_process(name: str, folder: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--rows", type=int, default=500_000)
+    parser.add_argument("--batch", type=int, default=PARAMETERS["batch_size"])
+    parser.add_argument("--memory", action="store_true")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--measure", choices=MEASURED)
     asked = parser.parse_args()
     if asked.measure:
-        print(json.dumps(MEASURED[asked.measure](asked.folder)))
+        print(json.dumps(MEASURED[asked.measure](asked.folder, asked.batch)))
+        return
+    if asked.memory:
+        _memory(asked.batch)
         return
     with tempfile.TemporaryDirectory() as scratch:
         folder = asked.folder or Path(scratch)
         if not (folder / "train").exists():
             encoded(asked.rows, folder)
-        found = {name: _in_a_process(name, folder) for name in MEASURED}
+        found = {name: _in_a_process(name, folder, asked.batch) for name in _SIDE_BY_SIDE}
     base, one = found["plain"]["rows_per_second"], found["single"]["rows_per_second"]
-    print(f"{asked.rows:,} rows x {NUMERIC + len(LEVELS)}, one thread a rank")
+    print(f"{asked.rows:,} rows x {NUMERIC + len(LEVELS)}, {asked.batch:,} rows a batch, "
+          "one thread a rank")  # fmt: skip
     for name, told in found.items():
         rate = told["rows_per_second"]
         line = (
@@ -171,6 +185,15 @@ def main() -> None:
             first, mib = told["seconds_to_first_step"], told["rank_mib"]
             line += f"   first step after {first:.1f} s, a rank has {mib:.0f} MiB"
         print(line)
+
+
+def _memory(batch: int) -> None:
+    """Of one rank, one epoch, with eight times as many rows."""
+    for rows in (1_000_000, 8_000_000):
+        with tempfile.TemporaryDirectory() as scratch:
+            encoded(rows, Path(scratch))
+            told = _in_a_process("one epoch", Path(scratch), batch)
+            print(f"{rows:>10,} rows: a rank has {told['rank_mib']:.0f} MiB", flush=True)
 
 
 if __name__ == "__main__":

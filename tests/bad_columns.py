@@ -87,8 +87,8 @@ TOLD_BY_TRAIN = (
         f"did you mean 'churned'? {_KNOWN}",
     ),
     BadColumn(
-        {"label": "plan", "features": ["age"]},
-        "label: the label (`plan`) is string, expected boolean or number",
+        {"label": "born", "features": ["age"]},
+        "label: the label (`born`) is date, expected boolean, number or string",
         "write an expression: {expression: \"churned = 'yes'\"}",
     ),
     BadColumn(

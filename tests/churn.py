@@ -51,6 +51,16 @@ def customers(first: int, count: int) -> pd.DataFrame:
     )
 
 
+def visits(first: int, count: int) -> pd.DataFrame:
+    """Customers, and how each came: by what they spend, with noise; some not known yet."""
+    rows = customers(first, count).drop(columns="churned")
+    rng = np.random.default_rng(first + 1)
+    spend = rows["spend"] + rng.normal(0, 20, count)
+    rows["came_by"] = np.select([spend < 60, spend < 130], ["foot", "bus"], "car")
+    rows.loc[rng.random(count) < 0.05, "came_by"] = None
+    return rows
+
+
 @dataclass(frozen=True)
 class Project:
     """A folder with conf/ and an own lake; `run` is the command line with its answer."""

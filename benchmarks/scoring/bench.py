@@ -2,7 +2,7 @@
 
     python -m benchmarks.scoring.bench                        # everything, an hour and more
     python -m benchmarks.scoring.bench --smoke                # 1M rows of one shape, once
-    python -m benchmarks.scoring.bench --sweep                # the settings of the peers
+    python -m benchmarks.scoring.bench --sweep                # the settings of a shape's peers
     python -m benchmarks.scoring.bench --page PAGE.md --picture PICTURE.svg
 
 Each peer has a process of its own: a session, a warm-up on the smallest table (not with --smoke),
@@ -31,17 +31,22 @@ TREE_PEERS = (
     "no Spark",
 )  # fmt: skip
 MLLIB_PEERS = ("lakescore", "MLlib transform")
+NET_PEERS = ("lakescore", "mlflow spark_udf, net")
 PEERS_OF = {
     "wide": TREE_PEERS,
     "flights": TREE_PEERS,
     "narrow": TREE_PEERS,
     "wide-logistic": MLLIB_PEERS,
     "wide-forest": MLLIB_PEERS,
+    "wide-net": NET_PEERS,
 }
+#: Shapes that need PyTorch: they run where they are named, in the environment of `make setup-deep`.
+NETS = ("wide-net",)
 #: What `--sweep` tries: peer -> option -> values; the first is the peer's own default.
 SWEEP = {
     "mlflow spark_udf": {"batch": ("65536", "10000", "2000")},
     "SynapseML transform": {"bytes": ("128m", "32m", "8m")},
+    "mlflow spark_udf, net": {"batch": ("10000", "65536", "2000")},
     "by hand, general": {"batch": ("65536", "10000", "2000")},
     "by hand, direct": {"batch": ("65536", "10000")},
 }
@@ -93,7 +98,8 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.smoke:
         options.sizes, options.repeats = [SIZES[0]], 1
-    options.shapes = options.shapes or (["wide"] if options.smoke else list(PEERS_OF))
+    usual = ["wide"] if options.smoke else [shape for shape in PEERS_OF if shape not in NETS]
+    options.shapes = options.shapes or usual
     return options
 
 
@@ -123,12 +129,15 @@ def _run(
 def _sweep(options: argparse.Namespace) -> None:
     """Print the median rate of every value, so that the defaults can be seen to be the best."""
     cores, rows = options.cores or os.cpu_count() or 1, [options.sizes[0]]
-    _run(options.folder, cores, "prepare", "wide", rows)
+    shape = options.shapes[0]
+    _run(options.folder, cores, "prepare", shape, rows)
     for peer, tried in SWEEP.items():
+        if peer not in PEERS_OF[shape]:
+            continue
         for option, values in tried.items():
             for value in values:
                 runs = [
-                    _run(options.folder, cores, peer, "wide", rows, options={option: value})
+                    _run(options.folder, cores, peer, shape, rows, options={option: value})
                     for _ in range(options.repeats)
                 ]
                 rate = rows[0] / median(run["seconds"] for each in runs for run in each)

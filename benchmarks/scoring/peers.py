@@ -120,6 +120,35 @@ def spark_udf(job: Job) -> None:
     job.write(job.source.select("id", predict(*job.inputs).alias("prediction")))
 
 
+def net_udf(job: Job) -> None:
+    """The same net in MLflow's own ONNX flavour as a Spark UDF, one thread a task."""
+    import mlflow.pyfunc
+
+    assert job.spark is not None
+    _set(job, "spark.sql.execution.arrow.maxRecordsPerBatch", job.options.get("batch", "10000"))
+    predict = mlflow.pyfunc.spark_udf(
+        job.spark, _onnx_folder(job), result_type="double", env_manager="local"
+    )
+    job.write(job.source.select("id", predict(*job.inputs).alias("prediction")))
+
+
+def _onnx_folder(job: Job) -> str:
+    import mlflow.onnx
+    import onnx
+
+    folder = job.bench.root / f"onnx-{job.shape.name}"
+    if not folder.exists():
+        threads = {"inter_op_num_threads": 1, "intra_op_num_threads": 1}
+        graph = onnx.load_model_from_string(job.package.scorer.model)
+        mlflow.onnx.save_model(
+            graph,
+            str(folder),
+            onnx_execution_providers=["CPUExecutionProvider"],
+            onnx_session_options=threads,
+        )
+    return str(folder)
+
+
 def _pyfunc_folder(job: Job) -> str:
     import lightgbm as lgb
     import mlflow.lightgbm
@@ -303,5 +332,6 @@ PEERS: dict[str, Callable[[Job], None]] = {
     "mlflow spark_udf": spark_udf,
     "SynapseML transform": synapse,
     "MLlib transform": mllib,
+    "mlflow spark_udf, net": net_udf,
     "no Spark": no_spark,
 }

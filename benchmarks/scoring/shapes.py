@@ -31,6 +31,10 @@ TREES = {
 }  # fmt: skip
 
 
+#: Two epochs: how well it predicts does not matter here, how large it is does.
+NET = {"deep_tabular": {"backend": "single", "epochs": 2, "width": 128, "layers": 3}}
+
+
 @dataclass(frozen=True)
 class Shape:
     """A table of random rows, and the model that scores them.
@@ -70,6 +74,7 @@ SHAPES = {
         Shape("flights", 50, 10, contract=True, candidate=TREES),
         Shape("narrow", 6, candidate=TREES),
         Shape("wide-logistic", 28, candidate="logistic_regression"),
+        Shape("wide-net", 28, candidate=NET),
         Shape("wide-forest", 28, candidate={"random_forest": {"num_trees": 50, "max_depth": 8}}),
     )
 }

@@ -13,7 +13,37 @@ class Task(str, Enum):
     """What a label asks for."""
 
     BINARY = "binary"
+    MULTICLASS = "multiclass"
     REGRESSION = "regression"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model gives for a row.
+
+    One number; or the probability of each of `classes`; or a number, then the `quantiles` of what
+    the label may be (0.9: it is below that nine times of ten).
+    """
+
+    classes: tuple[str, ...] = ()
+    quantiles: tuple[float, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one row's answer: () where it is one number."""
+        if self.classes:
+            return (len(self.classes),)
+        return (1 + len(self.quantiles),) if self.quantiles else ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the numbers are called where a model is served."""
+        return self.classes or ("prediction", *self.quantile_names)
+
+    @property
+    def quantile_names(self) -> tuple[str, ...]:
+        """Such as p10 and p97_5, for the quantiles 0.1 and 0.975."""
+        return tuple(f"p{100 * share:.6g}".replace(".", "_") for share in self.quantiles)
 
 
 class Split(str, Enum):

@@ -12,6 +12,7 @@ from lakescore.matrix import LABEL, MatrixColumn, MatrixSchema, Task
 from lakescore.models.base import EncodedData
 
 ROWS, VALIDATION_ROWS = 900, 300
+CLASSES = 3
 MANY_LEVELS = 70  # more than SynapseML's LightGBM takes with several workers
 SCHEMA = MatrixSchema(
     (
@@ -48,7 +49,16 @@ def tiny_labels(matrix: np.ndarray, task: Task) -> np.ndarray:
         + (matrix[:, 3] % 3 == 0)
         + 0.5 * noise
     )
-    return (signal > np.median(signal)).astype(float) if task is Task.BINARY else signal
+    parts = {Task.BINARY: 2, Task.MULTICLASS: CLASSES}.get(task)
+    if parts is None:
+        return signal
+    cuts = np.quantile(signal, [part / parts for part in range(1, parts)])
+    return np.digitize(signal, cuts, right=True).astype(float)
+
+
+def targets(labels: np.ndarray, task: Task) -> np.ndarray:
+    """What a perfect scorer would give: the labels, or a share of 1 for the label's class."""
+    return np.eye(CLASSES)[labels.astype(int)] if task is Task.MULTICLASS else labels
 
 
 def write_rows(folder: Path, matrix: np.ndarray, labels: np.ndarray) -> str:
@@ -74,4 +84,5 @@ def tiny_data(spark, folder: Path, task: Task) -> EncodedData:
         schema=SCHEMA,
         task=task,
         train_rows=cut,
+        classes=CLASSES if task is Task.MULTICLASS else 0,
     )

@@ -1,4 +1,4 @@
-"""What every candidate keeps, on tiny data, for both tasks."""
+"""What every candidate keeps, on tiny data, for every task."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lakescore.matrix import LABEL, Split, Task
 from lakescore.models import candidate, candidates, check_parameters, load_scorer, save_scorer
 from lakescore.models.base import EncodedData, FittedModel
 from lakescore.models.labels import check_labels
-from tests.contract.encoded_data import SCHEMA, tiny_data, tiny_labels, tiny_matrix
+from tests.contract.encoded_data import SCHEMA, targets, tiny_data, tiny_labels, tiny_matrix
 
 pytestmark = pytest.mark.spark
 
@@ -73,21 +73,24 @@ def test_every_candidate_is_in_this_suite():
     assert {name for name, _, _ in VARIANTS.values()} == set(candidates()) - nets
 
 
-def test_scores_are_finite_doubles_one_a_row(case):
+def test_scores_are_finite_doubles_one_a_row_or_one_a_class(case):
     scores = case.predictions
 
     assert case.fitted.scorer.columns == SCHEMA.names
-    assert scores.shape == (len(tiny_matrix()),)
+    assert case.fitted.scorer.classes == case.data.classes
+    assert scores.shape == (len(tiny_matrix()), *([case.data.classes] if case.data.classes else []))
     assert scores.dtype == np.float64
     assert np.isfinite(scores).all()
-    if case.data.task is Task.BINARY:
+    if case.data.task is not Task.REGRESSION:
         assert ((scores >= 0) & (scores <= 1)).all()
+    if case.data.task is Task.MULTICLASS:
+        np.testing.assert_allclose(scores.sum(axis=1), 1.0, atol=1e-12)
 
 
 def test_learns_more_than_the_prior(case):
-    labels = tiny_labels(tiny_matrix(), case.data.task)
+    labels = targets(tiny_labels(tiny_matrix(), case.data.task), case.data.task)
     error = np.mean((case.predictions - labels) ** 2)
-    prior_error = np.mean((labels[:600].mean() - labels) ** 2)
+    prior_error = np.mean((labels[:600].mean(axis=0) - labels) ** 2)
 
     assert error == prior_error if case.variant == "prior" else error < 0.8 * prior_error
 
@@ -144,6 +147,9 @@ def test_a_label_with_one_value_is_refused_before_the_engine_runs(case, data_for
 
 
 def _prior(data: EncodedData, raw: dict, rounds: int | None) -> np.ndarray:
+    if data.task is Task.MULTICLASS:
+        counted = data.train.groupBy(LABEL).count().orderBy(LABEL).collect()
+        return np.tile([row["count"] / data.train_rows for row in counted], (len(tiny_matrix()), 1))
     (mean,) = data.train.agg(F.avg(LABEL)).first()
     return np.full(len(tiny_matrix()), mean)
 
@@ -169,7 +175,7 @@ def _synapse(data: EncodedData, raw: dict, rounds: int | None) -> np.ndarray:
     from lakescore.models.lightgbm.synapse import estimator, feature_vector, training_rows
 
     parameters = check_parameters("lightgbm", {**raw, "num_iterations": rounds})
-    labels = check_labels(data.train, data.validation, data.task)
+    labels = check_labels(data.train, data.validation, data.task, data.classes)
     rows = training_rows(data, labels, stop_after=0, workers=1)
     model = estimator(data, parameters, SEED, stop_after=0, workers=1).fit(rows)
     return _transformed(model, _all_rows(data).select(feature_vector(data.schema)), data.task)
@@ -183,7 +189,7 @@ def _native(data: EncodedData, raw: dict, rounds: int | None) -> np.ndarray:
     parameters = check_parameters("lightgbm", raw)
     matrix, labels = read_matrix(data, Split.TRAIN)
     rows = lightgbm.Dataset(matrix, labels, categorical_feature=[1, 3], params={"verbosity": -1})
-    options = training_options(data.task, parameters, SEED)
+    options = training_options(data, parameters, SEED)
     model = lightgbm.train(options, rows, num_boost_round=parameters.num_iterations)
     return model.predict(tiny_matrix(), num_iteration=rounds)
 
@@ -196,7 +202,8 @@ def _transformed(model, rows, task: Task) -> np.ndarray:
     """The engine's predictions, in the order of `tiny_matrix`."""
     if task is Task.REGRESSION:
         return np.array([row[0] for row in model.transform(rows).select("prediction").collect()])
-    return np.array([row[0][1] for row in model.transform(rows).select("probability").collect()])
+    found = np.array([row[0] for row in model.transform(rows).select("probability").collect()])
+    return found if task is Task.MULTICLASS else found[:, 1]
 
 
 ENGINES: dict[str, Callable[[EncodedData, dict, int | None], np.ndarray]] = {

@@ -19,11 +19,18 @@ from lakescore.models.mllib.kmeans_scorer import KMeansScorer
 from lakescore.models.mllib.linear_scorer import linear_scorer
 from lakescore.models.prior import PriorScorer
 from lakescore.models.storage import _SCORERS
-from tests.contract.encoded_data import SCHEMA, tiny_labels, tiny_matrix
+from tests.contract.encoded_data import CLASSES, SCHEMA, tiny_labels, tiny_matrix
+
+#: With one number a row.
+ONE_NUMBER = (Task.BINARY, Task.REGRESSION)
 
 
 def prior() -> Scorer:
     return PriorScorer(SCHEMA.names, 0.1 + 0.2)
+
+
+def prior_of_classes() -> Scorer:
+    return PriorScorer(SCHEMA.names, (0.1 + 0.2, 0.5, 0.2))
 
 
 def linear(task: Task) -> Scorer:
@@ -65,15 +72,18 @@ def lightgbm(task: Task) -> Scorer:
     matrix = tiny_matrix()
     rows = lightgbm.Dataset(matrix, tiny_labels(matrix, task), categorical_feature=[1, 3])
     options = {"objective": task.value, "num_leaves": 7, "verbosity": -1, "num_threads": 1}
+    if task is Task.MULTICLASS:
+        options["num_class"] = CLASSES
     model = lightgbm.train(options, rows, num_boost_round=5)
     return LightGBMScorer(SCHEMA.names, model.model_to_string())
 
 
 MAKERS: dict[str, Callable[[], Scorer]] = {
     "prior": prior,
-    **{f"linear {task.value}": (lambda task=task: linear(task)) for task in Task},
-    **{f"forest {task.value}": (lambda task=task: forest(task)) for task in Task},
-    **{f"forest, boosted, {task.value}": (lambda task=task: boosted(task)) for task in Task},
+    "prior multiclass": prior_of_classes,
+    **{f"linear {task.value}": (lambda task=task: linear(task)) for task in ONE_NUMBER},
+    **{f"forest {task.value}": (lambda task=task: forest(task)) for task in ONE_NUMBER},
+    **{f"forest, boosted, {task.value}": (lambda task=task: boosted(task)) for task in ONE_NUMBER},
     "kmeans": kmeans,
     **{f"lightgbm {task.value}": (lambda task=task: lightgbm(task)) for task in Task},
 }
@@ -89,10 +99,10 @@ def test_every_kind_is_in_this_suite():
     assert {name.split(" ")[0].rstrip(",") for name in MAKERS} == set(_SCORERS) - nets
 
 
-def test_one_double_a_row(scorer):
+def test_one_double_a_row_or_one_a_class(scorer):
     scores = scorer.predict(tiny_matrix())
 
-    assert scores.shape == (len(tiny_matrix()),)
+    assert scores.shape == (len(tiny_matrix()), *([scorer.classes] if scorer.classes else []))
     assert scores.dtype == np.float64
     assert np.isfinite(scores).all()
 
@@ -128,7 +138,7 @@ def test_a_row_of_missing_values_has_a_score(scorer):
 def test_no_rows_give_no_scores(scorer):
     scores = scorer.predict(np.empty((0, 4)))
 
-    assert scores.shape == (0,)
+    assert scores.shape == (0, *([scorer.classes] if scorer.classes else []))
     assert scores.dtype == np.float64
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
-from lakescore.errors import EnvironmentProblem, MissingExtra, ModelBroken
+from lakescore.errors import EnvironmentProblem, MissingExtra, ModelBroken, UsageError
 from lakescore.matrix import LABEL, Task
 from lakescore.models import load_scorer, save_scorer
 from lakescore.models.base import EncodedData, FittedModel
 from lakescore.models.deep.export import TOLERANCE
 from lakescore.models.deep.scorer import OnnxScorer
-from tests.contract.encoded_data import SCHEMA, tiny_labels, tiny_matrix
+from tests.contract.encoded_data import SCHEMA, targets, tiny_labels, tiny_matrix
 from tests.deep.conftest import BACKENDS, fit
 
 pytestmark = pytest.mark.spark
@@ -40,14 +40,16 @@ def case(request, data_for) -> Case:
 
 
 def test_it_learns_more_than_the_prior(case):
-    labels = tiny_labels(tiny_matrix(), case.data.task)
+    labels = targets(tiny_labels(tiny_matrix(), case.data.task), case.data.task)
     held_out = slice(600, None)
     error = np.mean((case.predictions - labels)[held_out] ** 2)
-    prior_error = np.mean((labels[:600].mean() - labels[held_out]) ** 2)
+    prior_error = np.mean((labels[:600].mean(axis=0) - labels[held_out]) ** 2)
 
     assert error < 0.8 * prior_error
-    if case.data.task is Task.BINARY:
+    if case.data.task is not Task.REGRESSION:
         assert ((case.predictions >= 0) & (case.predictions <= 1)).all()
+    if case.data.task is Task.MULTICLASS:
+        np.testing.assert_allclose(case.predictions.sum(axis=1), 1.0, atol=1e-12)
 
 
 def test_it_says_how_it_was_trained(case):
@@ -72,6 +74,13 @@ def test_saved_loaded_and_pickled_scores_are_the_same_doubles(case, tmp_path):
     assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".onnx"}
 
 
+def test_no_rows_give_no_scores_of_the_right_shape(case):
+    scorer, none = case.fitted.scorer, np.empty((0, len(SCHEMA.names)))
+    wide = (case.data.classes,) if case.data.classes else ()
+
+    assert scorer.predict(none).shape == scorer.predict_with_quantiles(none).shape == (0, *wide)
+
+
 @pytest.mark.parametrize("rows", [1, 2, 100, 899])
 def test_a_score_does_not_depend_on_the_rows_beside_it(case, rows):
     assert np.array_equal(case.fitted.scorer.predict(tiny_matrix()[:rows]), case.predictions[:rows])
@@ -91,6 +100,29 @@ def test_both_distributed_backends_end_with_the_same_parameters(
     )
 
     assert np.array_equal(one.predict(tiny_matrix()), other.predict(tiny_matrix()))
+
+
+def test_quantiles_stand_beside_the_prediction_in_their_order(data_for, tmp_path):
+    """Learned together with it; nine labels of ten lie below the quantile 0.9."""
+    data = data_for(Task.REGRESSION)
+    scorer = fit(data, "single", quantiles=[0.9, 0.1], epochs=30).scorer
+    matrix, labels = tiny_matrix(), tiny_labels(tiny_matrix(), Task.REGRESSION)
+    both = scorer.predict_with_quantiles(matrix)
+
+    assert scorer.quantiles == (0.1, 0.9)
+    assert both.shape == (len(matrix), 3)
+    assert np.array_equal(both[:, 0], scorer.predict(matrix))
+    assert (both[:, 1] <= both[:, 2]).all()
+    below = [(labels[600:] <= both[600:, place]).mean() for place in (1, 2)]
+    assert below == pytest.approx([0.1, 0.9], abs=0.08)
+    save_scorer(scorer, tmp_path)
+    assert np.array_equal(load_scorer(tmp_path).predict_with_quantiles(matrix), both)
+    assert scorer.predict_with_quantiles(np.empty((0, 4))).shape == (0, 3)
+
+
+def test_quantiles_of_a_label_with_classes_are_refused(data_for):
+    with pytest.raises(UsageError, match="this one is binary"):
+        fit(data_for(Task.BINARY), "single", quantiles=[0.5])
 
 
 def test_a_second_fit_with_the_seed_gives_the_same_doubles(data_for):

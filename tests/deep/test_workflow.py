@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.churn import customers
+from tests.churn import customers, visits
 from tests.deep.conftest import SMALL
 from tests.faults.processes import Command
 
@@ -67,6 +67,66 @@ def test_a_net_is_scored_in_batch_as_it_is_served(project, capsys, tmp_path):
     scored = project.rows("churn_scores").select("id", "p_churn").toPandas().set_index("id")
     expected = np.asarray(served, dtype=float).reshape(len(rows), -1)[:, -1]
     assert np.array_equal(scored.loc[rows["id"], "p_churn"].to_numpy(), expected)
+
+
+def test_classes_are_told_apart_by_a_net_beside_trees(project, capsys):
+    project.write_workload(
+        label="came_by",
+        candidates=[{"deep_tabular": NET}, {"lightgbm": TREES}],
+        predictions={"table": "visit_scores", "probabilities": "by_class"},
+    )
+    project.land(visits(0, 900), "first")
+    result = _trained(project, capsys)
+    values = _on_validation(result)
+    assert result["details"]["candidate"] == min(values, key=values.__getitem__)
+    assert values["deep_tabular"] < values["prior"]
+    assert result["metrics"]["test.accuracy"] > 0.6
+
+    project.write_workload(
+        label="came_by",
+        candidates=[{"deep_tabular": {**NET, "epochs": 9}}],
+        predictions={"table": "visit_scores", "probabilities": "by_class"},
+    )
+    assert _trained(project, capsys)["status"] in ("PROMOTED", "NOT_PROMOTED")
+    assert project.run("score", "churn") == 0
+    for row in project.rows("visit_scores").collect():
+        assert row["by_class"][row["predicted_class"]] == row["prediction"]
+        assert sum(row["by_class"].values()) == pytest.approx(1.0)
+
+
+def test_quantiles_are_columns_beside_the_prediction(project, capsys, tmp_path):
+    import mlflow
+
+    from lakescore.registry.store import Registry
+
+    rows = customers(0, 900)
+    rows["value"] = rows["spend"] + rows["age"]
+    project.land(rows, "first")
+    project.write_workload(
+        label="value",
+        features=["spend", "plan"],
+        candidates=[{"deep_tabular": {**NET, "epochs": 20, "quantiles": [0.05, 0.5, 0.95]}}],
+        predictions={"table": "value_scores", "column": "value_said"},
+    )
+    result = _trained(project, capsys)
+    assert result["status"] == "PROMOTED"
+    below = [result["metrics"][f"test.share_below_{name}"] for name in ("p5", "p50", "p95")]
+    assert below == pytest.approx([0.05, 0.5, 0.95], abs=0.12)
+    report = json.loads(Path(result["artefacts"]["report_json"]).read_text())
+    assert "Between p5 and p95 are" in report["summary"]
+
+    assert project.run("score", "churn") == 0
+    names = ["value_said", "value_said_p5", "value_said_p50", "value_said_p95"]
+    scored = project.rows("value_scores").select("id", *names).toPandas().set_index("id")
+    assert len(scored) == 900
+    assert (scored["value_said_p5"] <= scored["value_said_p50"]).all()
+    assert (scored["value_said_p50"] <= scored["value_said_p95"]).all()
+    registry = Registry(project.settings.registry)
+    champion = registry.champion(registry.full_name("churn"))
+    model = mlflow.pyfunc.load_model(str(registry.download(champion, tmp_path / "downloaded")))
+    served = model.predict(rows[["spend", "plan"]])
+    assert list(served.columns) == ["prediction", "p5", "p50", "p95"]
+    assert np.array_equal(served.to_numpy(), scored.loc[rows["id"]].to_numpy())
 
 
 def test_a_training_that_was_killed_goes_on_over_the_same_rows(project, capsys):

@@ -255,7 +255,7 @@ def test_unknown_key(project: Project, expect: Expect) -> None:
     says = (
         "{root}/conf/workloads/churn.yml:16:1: unknown key 'promotoin'\n"
         "  -> did you mean 'promotion'? known: candidates, context, description, features, gate, "
-        "label, model, name, predictions, promotion, report, seed, select_by, source, split, "
+        "job, label, model, name, predictions, promotion, report, seed, select_by, source, split, "
         "tags, trust"
     )
     for command in ("validate", "train", "score"):
@@ -295,8 +295,9 @@ def test_unknown_candidate_parameter_and_metric(
     project.write_workload(select_by="auc")
     says = (
         "there is no metric 'auc'\n"
-        "  -> did you mean 'roc_auc'? known: average_precision, base_rate, bias, brier, "
-        "calibration_error, log_loss, mae, mean_label, mean_prediction, r2, rmse, roc_auc"
+        "  -> did you mean 'roc_auc'? known: accuracy, average_precision, balanced_accuracy, "
+        "base_rate, bias, brier, calibration_error, log_loss, mae, mean_confidence, mean_label, "
+        "mean_prediction, r2, rmse, roc_auc"
     )
     expect("train", "churn", code=2, says=says)
 

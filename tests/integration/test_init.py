@@ -21,7 +21,16 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "people.parquet"
 
 
-def test_a_label_of_words_is_refused_before_anything_is_copied(
+def test_a_label_of_several_words_is_one_of_classes(project: Project, file: Path) -> None:
+    argv = ("init", "people", "--from", str(file), "--label", "plan", "--key", "id")
+    assert project.run(*argv) == 0
+    workload = load_workload(project.conf, "people")
+    assert workload.label.expression == "`plan`"
+    assert [one.name for one in workload.candidates] == ["lightgbm"]
+    assert project.run("validate", "people", "--against-lake") == 0
+
+
+def test_a_label_of_two_words_is_refused_before_anything_is_copied(
     project: Project, file: Path, capsys
 ) -> None:
     def init(label: str) -> int:
@@ -37,7 +46,7 @@ def test_a_label_of_words_is_refused_before_anything_is_copied(
     assert "there is no column 'lefd'" in (message := capsys.readouterr().err)
     assert "did you mean 'left'" in message
     assert init("seen") == 1
-    assert "is date, expected boolean or number" in capsys.readouterr().err
+    assert "is date, expected boolean, number or string" in capsys.readouterr().err
     assert project.state() == before
     assert not written.exists()
 

@@ -9,6 +9,7 @@ from lakescore.evaluation.report import (
     Calibration,
     CalibrationBin,
     CandidateRow,
+    Confusion,
     Curve,
     Curves,
     DataQuality,
@@ -464,6 +465,56 @@ def regression_report() -> Report:
     )
 
 
+def multiclass_report() -> Report:
+    """Three classes, of which one has a long name and one no row of its own."""
+    metrics = (
+        Metric(name="log_loss", higher_is_better=False),
+        Metric(name="accuracy"),
+        Metric(name="balanced_accuracy"),
+    )
+
+    def row(name: str, numbers: tuple[float, ...], *, winner: bool = False) -> CandidateRow:
+        scored = tuple(
+            MetricValue(metric=m.name, value=v, low=v * 0.99, high=v * 1.01)
+            for m, v in zip(metrics, numbers, strict=True)
+        )
+        return CandidateRow(name=name, winner=winner, validation=scored, test=scored)
+
+    return Report(
+        kind=Kind.TRAINING,
+        workload="flight_outcome",
+        description="How will this flight end?",
+        status="PROMOTED",
+        task=Task.MULTICLASS,
+        run=Run(run_id="sample-m", started=STARTED, seconds=44.0),
+        intervals=BOOTSTRAP,
+        comparison=ModelComparison(
+            select_by="log_loss",
+            metrics=metrics,
+            candidates=(
+                row("lightgbm", (0.61, 0.79, 0.41), winner=True),
+                row("prior", (0.70, 0.78, 0.25)),
+            ),
+        ),
+        confusion=Confusion(
+            model="lightgbm",
+            split="test",
+            classes=("on time", "late", "cancelled or diverted to another airport", "unknown"),
+            rows=((17_500, 900, 3, 0), (3_800, 2_900, 11, 0), (310, 120, 40, 0), (0, 0, 0, 0)),
+        ),
+        calibration=_calibration(),
+        scores=Histogram(
+            edges=tuple(step / 30 for step in range(31)),
+            series=(
+                HistogramSeries(name="wrong", counts=bell(0.5, 0.02, 5_100)),
+                HistogramSeries(name="right", counts=bell(0.8, 0.02, 20_400)),
+            ),
+            split="test",
+        ),
+        segments=_segments(),
+    )
+
+
 def scoring_report() -> Report:
     """A scoring run with a source range and a few refused rows."""
     return Report(
@@ -525,6 +576,7 @@ def bare_report() -> Report:
 REPORTS = {
     "training": training_report,
     "regression": regression_report,
+    "multiclass": multiclass_report,
     "scoring": scoring_report,
     "bare": bare_report,
 }

@@ -34,6 +34,8 @@ def test_every_metric_is_described_and_oriented() -> None:
     assert {name for name, item in METRICS.items() if item.higher_is_better} == {
         "roc_auc",
         "average_precision",
+        "accuracy",
+        "balanced_accuracy",
         "r2",
     }
     assert all(item.description.endswith(".") for item in METRICS.values())

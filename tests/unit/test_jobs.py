@@ -24,7 +24,16 @@ def start(job: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_there_is_a_job_for_each_step() -> None:
     names = {job.stem for job in JOBS}
-    assert names == {"ingest", "train", "promote", "rollback", "score", "restore", "maintain"}
+    assert names == {
+        "ingest",
+        "train",
+        "promote",
+        "rollback",
+        "score",
+        "backfill",
+        "restore",
+        "maintain",
+    }
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.stem)

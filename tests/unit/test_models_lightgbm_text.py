@@ -95,7 +95,7 @@ def test_a_multiclass_model_is_refused_for_what_it_is(tmp_path):
     model = train("multiclass", labels=MATRIX[:, 1] % 3, num_class=3)
     model.save_model(tmp_path / "model.txt")
 
-    with pytest.raises(UsageError, match="3 outputs; lakescore scores binary and regression"):
+    with pytest.raises(UsageError, match="the model has 3 outputs; of models that were trained"):
         LightGBMScorer.from_model_file(tmp_path / "model.txt")
 
 

@@ -20,6 +20,7 @@ from lakescore.errors import CorruptFile
 from lakescore.evaluation.report import (
     Calibration,
     CalibrationBin,
+    Confusion,
     Curve,
     Histogram,
     HistogramSeries,
@@ -36,6 +37,7 @@ from lakescore.evaluation.report.__main__ import main
 from tests.unit.report_samples import (
     REPORTS,
     bare_report,
+    multiclass_report,
     regression_report,
     scoring_report,
     training_report,
@@ -156,6 +158,28 @@ def test_a_regression_report_shows_residuals_in_place_of_curves():
         "Predicted and actual",
         "Residuals",
     ]
+
+
+def test_a_multiclass_report_shows_which_classes_are_taken_for_each_other():
+    assert titles(multiclass_report()) == [
+        "What ran",
+        "Model comparison",
+        "Classes taken for each other",
+        "Calibration",
+        "Score distribution",
+        "Segments",
+    ]
+    page = render_html(multiclass_report())
+    assert page.count("17,500") == 1
+    assert "95.1%" in page  # 17,500 of 18,403
+    assert ">Right<" in page
+    assert ">Confidence<" in page
+
+
+@pytest.mark.parametrize("rows", [((1, 2),), ((1,), (2,)), ((1, 2), (3,))])
+def test_a_confusion_table_that_is_not_square_is_refused(rows: Any):
+    with pytest.raises(ValidationError, match="one row and one column a class"):
+        Confusion(model="a", split="test", classes=("x", "y"), rows=rows)
 
 
 def test_a_scoring_report_shows_what_was_committed():

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 import lakescore.scoring
 from lakescore.arrow_types import batch_from_columns, cast_columns
 from lakescore.errors import ColumnMissing, ModelBroken, TypeMismatch
+from lakescore.matrix import Answers
 from lakescore.models.prior import PriorScorer
-from lakescore.scoring.arrow import error_from_task
+from lakescore.scoring.arrow import Layout, error_from_task, prediction_types, scored
 from tests.scored_models import package
 
 
@@ -31,6 +35,60 @@ def test_error_of_a_task_is_found_in_what_spark_raises():
     assert type(found) is ModelBroken
     assert found.what == "the prediction is nan for the row id=7"
     assert found.hint == "look at that row"
+
+
+@pytest.mark.parametrize("skipped", [(), (0, 3, 4), (0, 1, 2, 3, 4)])
+def test_a_row_gets_its_most_probable_class_and_the_probability_of_each(skipped):
+    """Skipped rows have nulls, wherever they stand."""
+    model = Classes([[0.2, 0.5, 0.3], [0.4, 0.4, 0.2], [0.0, 0.0, 1.0]] * 2)
+    refused = ["too old" if row in skipped else None for row in range(5)]
+    batch = pa.RecordBatch.from_pydict({"id": list(range(5)), "refused": pa.array(refused, "str")})
+    made = prediction_types("p", "said", "by_class", model.answers)
+    names = {field.name: field.dataType.simpleString() for field in made}
+
+    found = scored(batch, model, LAYOUT).to_pylist()
+
+    assert names == {"p": "double", "said": "string", "by_class": "map<string,double>"}
+    for row, one in enumerate(found):
+        if row in skipped:
+            assert one == {"id": row, "p": None, "said": None, "by_class": None}
+            continue
+        place = sum(other not in skipped for other in range(row))
+        shares = model.rows[place]
+        assert one["by_class"] == list(zip("abc", shares, strict=True))
+        assert (one["p"], one["said"]) == (max(shares), "abc"[shares.index(max(shares))])
+
+
+def test_a_class_without_a_finite_probability_names_its_row():
+    model = Classes([[0.2, 0.8, 0.0], [0.5, math.nan, 0.5]])
+    batch = pa.RecordBatch.from_pydict({"id": [7, 8], "refused": pa.array([None, None], "str")})
+
+    with pytest.raises(ModelBroken, match=r"the prediction is .*nan.* for the row id=8 \(1 such"):
+        scored(batch, model, LAYOUT)
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Gives the first of its rows, whatever the batch."""
+
+    rows: list[list[float]]
+    answers: ClassVar[Answers] = Answers(classes=("a", "b", "c"))
+
+    def predict(self, batch: pa.RecordBatch) -> np.ndarray:
+        return np.array(self.rows[: batch.num_rows])
+
+
+LAYOUT = Layout(
+    keep=("id",),
+    key=("id",),
+    column="p",
+    class_column="said",
+    threshold=0.5,
+    probabilities="by_class",
+    skip="refused",
+    batch_rows=100,
+    compile=False,
+)
 
 
 def test_any_other_failure_of_a_task_is_left_alone():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lakescore.cli.bundle import bundle
 from lakescore.cli.options import (
     DEFAULT_ENV,
     AsJson,
@@ -49,6 +50,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(quarantine, name="quarantine")
+app.command()(bundle)
 
 #: Click's root of usage errors; typer brings its own copy of click from 0.27 on.
 _CommandLineError: Any = next(
@@ -86,6 +88,15 @@ def run(argv: Sequence[str]) -> int:
             raise
         return report(error)
     return code if isinstance(code, int) else 0
+
+
+def flags_of(command: str) -> frozenset[str]:
+    """The options of a command that take no value."""
+    found: Any = typer.main.get_command(app)
+    parameters = found.commands[command].params
+    return frozenset(
+        name for one in parameters if getattr(one, "is_flag", False) for name in one.opts
+    )
 
 
 def _asks_for_json(argv: Sequence[str]) -> bool:
@@ -290,6 +301,7 @@ def train(
 ) -> int:
     """Train the candidates, register the best as challenger, and promote it if it passes."""
     from lakescore.cli.fleet import run_each
+    from lakescore.cli.job_values import tell_job
     from lakescore.errors import UsageError
     from lakescore.workflows.train import train as workflow
     from lakescore.workflows.validate import check_parameters
@@ -299,9 +311,11 @@ def train(
 
     def work(spark: SparkSession, workload: Workload) -> RunResult:
         promote = not no_promote and workload.promotion == "auto"
-        return workflow(
+        result = workflow(
             spark, project.settings, workload, sample=sample, promote=promote, resume=resume
         )
+        tell_job(spark, result)
+        return result
 
     return run_each(
         project,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 
 def ingest(argv: Sequence[str] | None = None) -> int:
@@ -36,6 +36,11 @@ def score(argv: Sequence[str] | None = None) -> int:
     return _command("score", "workload", argv)
 
 
+def backfill(argv: Sequence[str] | None = None) -> int:
+    """``--workload NAME [options of `lakescore backfill`]``"""
+    return _command("backfill", "workload", argv)
+
+
 def restore(argv: Sequence[str] | None = None) -> int:
     """``--workload NAME [options of `lakescore restore`]``"""
     return _command("restore", "workload", argv)
@@ -47,12 +52,26 @@ def maintain(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(command: str, subject: str, argv: Sequence[str] | None) -> int:
-    from lakescore.cli.app import run
+    from lakescore.cli.app import flags_of, run
 
     parser = argparse.ArgumentParser(prog=f"lakescore-{command}", allow_abbrev=False)
     parser.add_argument(f"--{subject}", required=True)
     known, rest = parser.parse_known_args(sys.argv[1:] if argv is None else list(argv))
-    code = run([command, getattr(known, subject), *rest])
+    code = run([command, getattr(known, subject), *_as_options(rest, flags_of(command))])
     if code:
         raise SystemExit(code)
     return 0
+
+
+def _as_options(given: Sequence[str], flags: Set[str]) -> list[str]:
+    """Named parameters are all ``--name=value``: an empty one was left out, and flags are said."""
+    found = []
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not equals or (value and name not in flags):
+            found.append(one)
+        elif value.lower() == "true":
+            found.append(name)
+        elif value and value.lower() != "false":
+            found.append(one)  # which the command refuses by name
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
@@ -11,7 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lakescore.config.settings import Settings
+    from lakescore.workflows.bundle.check import Problem
+    from lakescore.workflows.bundle.files import Written
     from lakescore.workflows.doctor import Check
     from lakescore.workflows.quarantine import RefusedRows
     from lakescore.workflows.run_result import RunResult
@@ -254,3 +259,32 @@ def _demo_paths(results: Sequence[RunResult], settings: Settings) -> Iterable[tu
             yield "report", result.artefacts["report"]
     yield "lake", str(settings.lake.root)
     yield "predictions", "gold.flight_delays_predictions"
+
+
+def print_problems(problems: Sequence[Problem], *, of: str, as_json: bool) -> None:
+    """What is wrong with a bundle, or that nothing is."""
+    if as_json:
+        print_json([asdict(one) for one in problems])
+        return
+    console = out()
+    for one in problems:
+        console.print(Text(str(one)))
+    if not problems:
+        console.print(f"{of} are what the workloads say, and nothing is wrong with the bundle")
+
+
+def print_bundle(made: Written, root: Path, *, as_json: bool) -> None:
+    """The files that were written and removed."""
+    if as_json:
+        print_json({"root": str(root), **asdict(made)})
+        return
+    console = out()
+    for name in made.written:
+        console.print(f"wrote    {name}")
+    for name in made.removed:
+        console.print(f"removed  {name}")
+    if not made.written and not made.removed:
+        console.print(f"the bundle in {root} is what the workloads say")
+    else:
+        console.print(f"in       {root}")
+        console.print("next     databricks bundle deploy --target dev")

@@ -15,6 +15,7 @@ from lakescore.config.base import (
     TableName,
 )
 from lakescore.config.forms import Share, as_list
+from lakescore.matrix import Answers
 
 #: What lakescore itself writes beside each prediction.
 LINEAGE_COLUMNS = (
@@ -29,6 +30,8 @@ LINEAGE_COLUMNS = (
 AS_OF = "_as_of"
 #: Why a row of `mode: upsert` no longer counts ('deleted' or 'invalid'); null while it does.
 WITHDRAWN = "_withdrawn"
+
+_PREDICTED_CLASS = "predicted_class"
 
 #: Mode -> what may become of predictions whose source row is deleted; the default first.
 _ON_DELETE = {
@@ -76,9 +79,20 @@ class Predictions(ConfigModel):
     passthrough: tuple[ColumnName, ...] = Field(
         default=(), description="Source columns kept beside the key."
     )
-    column: Identifier = Field(default="prediction", description="Probability, or value.")
-    class_column: Identifier | None = Field(default=None, description="1 at or above threshold.")
-    threshold: Share = Field(default=0.5, description="For `class_column`.")
+    column: Identifier = Field(
+        default="prediction",
+        description="Probability (of class 1; of several classes, of the most probable one), or "
+        "value.",
+    )
+    class_column: Identifier | None = Field(
+        default=None,
+        description="1 at or above threshold; of several classes the most probable one, in "
+        "`predicted_class` when absent.",
+    )
+    threshold: Share = Field(default=0.5, description="For `class_column` of a binary label.")
+    probabilities: Identifier | None = Field(
+        default=None, description="Of several classes: a map from class to probability."
+    )
     partition_by: tuple[ColumnName, ...] = Field(
         default=(), description="Must be among `passthrough`."
     )
@@ -98,6 +112,17 @@ class Predictions(ConfigModel):
     _lists = field_validator("passthrough", "partition_by", "quarantine_mask", mode="before")(
         as_list
     )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What a prediction is written into."""
+        return tuple(filter(None, (self.column, self.class_column, self.probabilities)))
+
+    def of(self, answers: Answers) -> Predictions:
+        """These, for a model with such answers: a probability alone does not say of which class."""
+        if not answers.classes or self.class_column is not None:
+            return self
+        return self.model_copy(update={"class_column": _PREDICTED_CLASS})
 
     @property
     def quarantine(self) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from lakescore.config.base import ConfigModel
+from lakescore.config.job import JobSpec
 
 
 class LakeSettings(ConfigModel):
@@ -90,6 +91,9 @@ class Settings(ConfigModel):
     runs: str = Field(description="Folder of run results and reports.")
     staging: str = Field(
         description="Folder for staged rows; a run removes its own, and those of runs that died."
+    )
+    job_defaults: JobSpec = Field(
+        default=JobSpec(), description="Of the jobs of all workloads, see `lakescore bundle`."
     )
 
 

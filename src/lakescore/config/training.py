@@ -22,7 +22,9 @@ from lakescore.matrix import Task
 class Label(ConfigModel):
     """What to predict. Rows where it is null are scored, never learned from, and counted."""
 
-    expression: SqlExpression = Field(description="Boolean or 0/1, or a number; may be null.")
+    expression: SqlExpression = Field(
+        description="Boolean or 0/1, a class (a string), or a number; may be null."
+    )
     table: TableName | None = Field(default=None, description="Where it is, if not in the source.")
     on: dict[ColumnName, ColumnName] = Field(
         default={}, description="Source column -> column of `table`, or the name both share."
@@ -30,7 +32,11 @@ class Label(ConfigModel):
     known_at: ColumnName | None = Field(
         default=None, description="Column of `table` that says when a label became known."
     )
-    task: Task | None = Field(default=None, description="Inferred from the type when absent.")
+    task: Task | None = Field(
+        default=None,
+        description="Inferred from the type when absent: booleans and 0/1 are binary, strings "
+        "multiclass, other numbers regression. Whole numbers may be said to be multiclass.",
+    )
     unlabelled_by: ColumnName | None = Field(
         default=None, description="A column by which rows without a label are counted."
     )
@@ -119,7 +125,7 @@ class Gate(ConfigModel):
         default=0.005, ge=0, description="How much worse than the champion is still 'not worse'."
     )
     max_calibration_error: Share | None = Field(
-        default=0.1, description="Expected calibration error, binary tasks only."
+        default=0.1, description="Expected calibration error, of tasks with classes only."
     )
     replicates: int = Field(default=200, ge=50, le=2000, description="Bootstrap replicates.")
 

@@ -20,6 +20,7 @@ from pydantic import (
 
 from lakescore.config.base import ColumnName, ConfigModel, Identifier
 from lakescore.config.forms import as_list, doubled_names
+from lakescore.config.job import JobSpec
 from lakescore.config.predictions import AS_OF, LINEAGE_COLUMNS, WITHDRAWN, Predictions
 from lakescore.config.rows import (
     Aggregate,
@@ -122,6 +123,9 @@ class Workload(ConfigModel):
     )
     predictions: Predictions | None = None
     report: ReportOptions = ReportOptions()
+    job: JobSpec = Field(
+        default=JobSpec(), description="Over the environment's `job_defaults`, for this workload."
+    )
 
     @field_validator("features", mode="before")
     @classmethod
@@ -220,7 +224,7 @@ class Workload(ConfigModel):
 
     def _check_output_names(self, predictions: Predictions) -> None:
         kept = dict.fromkeys((*self.source.key, *predictions.passthrough))
-        made = [name for name in (predictions.column, predictions.class_column) if name]
+        made = predictions.columns
         if doubled := doubled_names((*kept, *made)):
             raise ValueError(f"two columns of the predictions share a name: {doubled}")
         own = (*LINEAGE_COLUMNS, AS_OF, WITHDRAWN)

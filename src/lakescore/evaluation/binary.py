@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,22 +32,31 @@ _SAMPLED_ROWS_IN_A_BUCKET = 400
 
 def evaluate_binary(rows: ScoredRows) -> tuple[ModelResult, ...]:
     """One result a model and split, models within splits. Raises as `metrics.evaluate` does."""
-    totals = rows.totals({})
-    splits = list(totals)
+    counts = {split: found["rows"] for split, found in rows.totals({}).items()}
+    ranked = ranked_rows(rows, counts)
+    return tuple(
+        _result(name, split, ranked[split, model])
+        for split in counts
+        for model, name in enumerate(rows.models)
+    )
+
+
+def ranked_rows(rows: ScoredRows, counts: Mapping[str, int]) -> dict[tuple[str, int], RankedBucket]:
+    """The ranked scores by split and position of the model; `counts` are each split's rows."""
     ranking = Ranking(
         groups=("code",),
         label=LABEL,
         scores=rows.score_columns,
-        cuts=_bucket_cuts(rows, [found["rows"] for found in totals.values()]),
+        cuts=_bucket_cuts(rows, list(counts.values())),
         resolution=PROFILE_RESOLUTION,
     )
-    coded = rows.frame.withColumn("code", position_in(SPLIT, splits))
-    ranked = rank(coded, ranking)
-    return tuple(
-        _result(name, split, ranked[0, code, model])
-        for code, split in enumerate(splits)
-        for model, name in enumerate(rows.models)
-    )
+    coded = rows.frame.withColumn("code", position_in(SPLIT, list(counts)))
+    found = rank(coded, ranking)
+    return {
+        (split, model): found[0, code, model]
+        for code, split in enumerate(counts)
+        for model in range(len(rows.models))
+    }
 
 
 def position_in(column: str, values: Sequence[str]) -> Column:

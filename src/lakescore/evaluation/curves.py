@@ -92,13 +92,12 @@ def calibration_table(
     )
 
 
-def score_histogram(profile: ScoreProfile) -> Histogram:
-    """Negative and positive rows in equal intervals of [0, 1]."""
+def score_histogram(
+    profile: ScoreProfile, names: tuple[str, str] = ("negative", "positive")
+) -> Histogram:
+    """Negative and positive rows in equal intervals of [0, 1], under the two `names`."""
     edges = tuple(index / SCORE_INTERVALS for index in range(SCORE_INTERVALS + 1))
-    by_class = {
-        "negative": profile.rows - profile.positives,
-        "positive": profile.positives,
-    }
+    by_class = dict(zip(names, (profile.rows - profile.positives, profile.positives), strict=True))
     counts = {
         name: np.bincount(profile.interval, weights=values, minlength=SCORE_INTERVALS)
         for name, values in by_class.items()

@@ -27,7 +27,12 @@ from lakescore.errors import LakescoreError, did_you_mean
 from lakescore.evaluation.resampling import resample
 from lakescore.evaluation.results import ALL_ROWS, Evaluation
 from lakescore.evaluation.scored_rows import LABEL, ScoredRows, exact_column, require_columns
-from lakescore.evaluation.weighted_metrics import BinaryStatistic, RegressionStatistic, Statistic
+from lakescore.evaluation.weighted_metrics import (
+    BinaryStatistic,
+    MulticlassStatistic,
+    RegressionStatistic,
+    Statistic,
+)
 from lakescore.matrix import Task
 
 if TYPE_CHECKING:
@@ -150,10 +155,11 @@ def bootstrap(
         by=evaluation.by,
         splits=[split] if evaluation.by else [],
         keep={"key": F.xxhash64(*[exact_column(name) for name in key])},
+        classes=len(evaluation.classes),
     )
     statistic = _statistic(evaluation, split)
     found = resample(
-        rows.frame.select("key", LABEL, *rows.score_columns),
+        rows.frame.select("key", LABEL, *rows.statistic_columns),
         statistic,
         replicates=replicates,
         seed=seed,
@@ -186,6 +192,8 @@ def _statistic(evaluation: Evaluation, split: str) -> Statistic:
     results = [evaluation.result(model, split) for model in evaluation.scores]
     if evaluation.task is Task.REGRESSION:
         return RegressionStatistic(len(results), results[0].metrics["mean_label"])
+    if evaluation.task is Task.MULTICLASS:
+        return MulticlassStatistic(len(results), len(evaluation.classes))
     profiles = [result.profile for result in results if result.profile is not None]
     return BinaryStatistic(tuple(profile.lowest[::-1] for profile in profiles))
 

@@ -20,7 +20,7 @@ class Metric:
     """How a metric is called and read. `higher_is_better` is None where neither is."""
 
     name: str
-    task: Task
+    tasks: frozenset[Task]
     higher_is_better: bool | None
     description: str
 
@@ -29,47 +29,59 @@ class Metric:
         return difference if self.higher_is_better else -difference
 
 
+_BINARY, _NUMBER = frozenset({Task.BINARY}), frozenset({Task.REGRESSION})
+_SEVERAL, _CLASSES = frozenset({Task.MULTICLASS}), frozenset({Task.BINARY, Task.MULTICLASS})
+
 _ALL = (
     Metric(
         "roc_auc",
-        Task.BINARY,
+        _BINARY,
         True,
         "Area under the ROC curve: how often a positive row scores above a negative one; "
         "ties count half.",
     ),
     Metric(
         "average_precision",
-        Task.BINARY,
+        _BINARY,
         True,
         "Precision averaged over the steps of recall, without interpolation.",
     ),
     Metric(
         "log_loss",
-        Task.BINARY,
+        _CLASSES,
         False,
         "Mean negative log likelihood; scores are kept 2.2e-16 away from 0 and 1.",
     ),
-    Metric("brier", Task.BINARY, False, "Mean squared difference of score and outcome."),
+    Metric("accuracy", _SEVERAL, True, "Share of rows whose most probable class is the right one."),
+    Metric(
+        "balanced_accuracy",
+        _SEVERAL,
+        True,
+        "The same share within the rows of each class, averaged over the classes.",
+    ),
+    Metric("brier", _BINARY, False, "Mean squared difference of score and outcome."),
     Metric(
         "calibration_error",
-        Task.BINARY,
+        _CLASSES,
         False,
         "Expected calibration error: mean distance of score and outcome over ten bins of equally "
-        "many rows by score; equal scores share a bin.",
+        "many rows by score; equal scores share a bin. Of several classes: of the probability of "
+        "the most probable one, and whether it is right.",
     ),
-    Metric("base_rate", Task.BINARY, None, "Share of positive rows."),
-    Metric("mean_prediction", Task.BINARY, None, "Mean score."),
-    Metric("rmse", Task.REGRESSION, False, "Root of the mean squared error, in the label's unit."),
-    Metric("mae", Task.REGRESSION, False, "Mean absolute error, in the label's unit."),
+    Metric("base_rate", _BINARY, None, "Share of positive rows."),
+    Metric("mean_prediction", _BINARY, None, "Mean score."),
+    Metric("mean_confidence", _SEVERAL, None, "Mean probability of the most probable class."),
+    Metric("rmse", _NUMBER, False, "Root of the mean squared error, in the label's unit."),
+    Metric("mae", _NUMBER, False, "Mean absolute error, in the label's unit."),
     Metric(
         "r2",
-        Task.REGRESSION,
+        _NUMBER,
         True,
         "Share of the label's variance that is explained; a constant label gives 1 when every "
         "score is right and 0 otherwise.",
     ),
-    Metric("bias", Task.REGRESSION, None, "Mean of prediction minus label, in the label's unit."),
-    Metric("mean_label", Task.REGRESSION, None, "Mean label."),
+    Metric("bias", _NUMBER, None, "Mean of prediction minus label, in the label's unit."),
+    Metric("mean_label", _NUMBER, None, "Mean label."),
 )
 
 #: Every metric by name.
@@ -78,7 +90,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType({item.name: item for item in _A
 
 def metrics_for(task: Task) -> tuple[Metric, ...]:
     """The metrics of a task, in the order to show them."""
-    return tuple(item for item in _ALL if item.task is task)
+    return tuple(item for item in _ALL if task in item.tasks)
 
 
 def metric(name: str, task: Task | None = None) -> Metric:
@@ -86,7 +98,7 @@ def metric(name: str, task: Task | None = None) -> Metric:
 
     Raises UsageError with the closest name.
     """
-    known = {item.name: item for item in _ALL if task in (None, item.task)}
+    known = {item.name: item for item in _ALL if task is None or task in item.tasks}
     if name not in known:
         kind = "metric" if task is None else f"{task.value} metric"
         raise UsageError(f"there is no {kind} '{name}'", hint=did_you_mean(name, known))
@@ -101,21 +113,34 @@ def evaluate(
     scores: Mapping[str, str],
     by: str | None = None,
     splits: Sequence[str] = (),
+    classes: Sequence[str] = (),
 ) -> Evaluation:
     """Evaluate several models on all rows of `df`, split by split, equal to scikit-learn's values.
 
     scores: model name -> column. by: the split column; rows where it is null are left out.
     splits: the splits to evaluate, and that must have rows (default: those that are there).
-    `df` is read twice (binary) or once (regression), so hand in rows that are stored.
+    classes: those of a multiclass label, which is a position among them; a score is then an array
+    of the probability of each. `df` is read once (regression), twice (binary) or more often
+    (multiclass), so hand in rows that are stored.
 
     Raises ColumnMissing; EmptyTable for a split without rows; OneClassLabel for a binary split
     with one class; LakescoreError, with the model and the count, for labels or scores that are
-    null, NaN or infinite, for labels other than 0 and 1 and for scores outside [0, 1] (binary).
+    null, NaN or infinite, for labels other than 0 and 1 and for scores outside [0, 1] (binary),
+    and for scores that are not probabilities of the classes (multiclass).
     """
     from lakescore.evaluation.binary import evaluate_binary
+    from lakescore.evaluation.multiclass import evaluate_multiclass
     from lakescore.evaluation.regression import evaluate_regression
     from lakescore.evaluation.scored_rows import ScoredRows
 
-    rows = ScoredRows.of(df, task=task, label=label, scores=scores, by=by, splits=splits)
-    results = evaluate_binary(rows) if task is Task.BINARY else evaluate_regression(rows)
-    return Evaluation(task, label, dict(scores), by, results)
+    if task is Task.MULTICLASS and not classes:
+        raise UsageError("a multiclass label is evaluated by its `classes`")
+    measure = {
+        Task.BINARY: evaluate_binary,
+        Task.MULTICLASS: evaluate_multiclass,
+        Task.REGRESSION: evaluate_regression,
+    }[task]
+    rows = ScoredRows.of(
+        df, task=task, label=label, scores=scores, by=by, splits=splits, classes=len(classes)
+    )
+    return Evaluation(task, label, dict(scores), by, measure(rows), tuple(classes))

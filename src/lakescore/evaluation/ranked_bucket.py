@@ -20,7 +20,7 @@ COLUMNS = ("quantile", "interval", "lowest", "rows", "positives", "score_sum")
 SUMS = ("wins", "steps", "log_loss", "brier")
 
 #: scikit-learn's: the machine precision of the scores.
-_LOG_LOSS_EPSILON = float(np.finfo(np.float64).eps)
+LOG_LOSS_EPSILON = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def join_buckets(buckets: Sequence[RankedBucket], resolution: Resolution) -> Ran
 
 def log_losses(scores: Floats) -> tuple[Floats, Floats]:
     """The log loss of each score if its row is positive, and if it is negative."""
-    kept = np.clip(scores, _LOG_LOSS_EPSILON, 1 - _LOG_LOSS_EPSILON)
+    kept = np.clip(scores, LOG_LOSS_EPSILON, 1 - LOG_LOSS_EPSILON)
     return -np.log(kept), -np.log1p(-kept)
 
 

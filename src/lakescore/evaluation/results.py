@@ -39,7 +39,11 @@ class ScoreProfile:
 
 @dataclass(frozen=True)
 class ModelResult:
-    """One model on all rows of one split. `positives` and `profile` are for binary labels only."""
+    """One model on all rows of one split. `positives` are of binary labels only.
+
+    `profile` is of a binary label's scores, or of how sure a multiclass model is, with the rows in
+    which it is right as positives.
+    """
 
     model: str
     split: str
@@ -61,13 +65,17 @@ class ModelResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Every model on every split, and which columns it was made from."""
+    """Every model on every split, and which columns it was made from.
+
+    `classes` are those of a multiclass label.
+    """
 
     task: Task
     label: str
     scores: Mapping[str, str]
     by: str | None
     results: tuple[ModelResult, ...]
+    classes: tuple[str, ...] = ()
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import sqrt
 from typing import TYPE_CHECKING, Any
@@ -10,11 +10,19 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from lakescore.evaluation.binary import bucket_count, position_in
+from lakescore.evaluation.multiclass import loss_of
 from lakescore.evaluation.normal import hanley_mcneil_interval
 from lakescore.evaluation.ranked_bucket import RankedBucket, Resolution
 from lakescore.evaluation.ranking import Ranking, rank
 from lakescore.evaluation.results import ALL_ROWS, Evaluation, ScoreProfile
-from lakescore.evaluation.scored_rows import LABEL, ScoredRows, require_columns
+from lakescore.evaluation.scored_rows import (
+    LABEL,
+    ScoredRows,
+    confidence_column,
+    hit_column,
+    require_columns,
+    score_column,
+)
 from lakescore.evaluation.top_values import TopValues, as_text, top_values
 from lakescore.matrix import Task
 
@@ -30,8 +38,10 @@ _TOP = 20
 class Segment:
     """One model on the rows with one value. Means are of the label and of the score.
 
-    metrics: roc_auc and average_precision (left out where the rows have one class), or rmse, mae
-    and bias. low, high: the Hanley-McNeil interval of roc_auc, where there is one.
+    metrics: roc_auc and average_precision (left out where the rows have one class), log_loss and
+    accuracy of several classes, or rmse, mae and bias. low, high: the Hanley-McNeil interval of
+    roc_auc, where there is one. Of several classes the means are of whether the class that is said
+    is the right one, and of its probability.
     """
 
     value: str
@@ -87,6 +97,7 @@ def evaluate_segments(
         by=evaluation.by,
         splits=[split] if evaluation.by else [],
         keep={_value_column(index): as_text(name) for index, name in enumerate(columns)},
+        classes=len(evaluation.classes),
     )
     names = [_value_column(index) for index in range(len(columns))]
     counted = top_values(rows.frame, names, top=_TOP)
@@ -94,14 +105,14 @@ def evaluate_segments(
     coded = rows.frame.select(
         *[_code_of(name, top).alias(name) for name, top in zip(names, tops, strict=True)],
         LABEL,
-        *rows.score_columns,
+        *rows.statistic_columns,
     )
     if evaluation.task is Task.BINARY:
         cuts = tuple(_cuts(result.profile) for result in results if result.profile is not None)
         ranking = Ranking(tuple(names), LABEL, rows.score_columns, cuts, Resolution())
         found = _binary_segments(coded, ranking, confidence)
     else:
-        found = _regression_segments(coded, names, rows.score_columns)
+        found = _segments_of_means(coded, names, _MEANS[evaluation.task], len(models))
     return tuple(
         SegmentTable(
             column,
@@ -167,36 +178,67 @@ def _binary_segment(ranked: RankedBucket, confidence: float) -> dict[str, Any]:
     return {**segment, "metrics": metrics, "low": low, "high": high}
 
 
-def _regression_segments(
-    coded: DataFrame, codes: Sequence[str], scores: Sequence[str]
+def _regression_means(model: int) -> dict[str, Column]:
+    score = F.col(score_column(model))
+    error = score - F.col(LABEL)
+    return {
+        "label": F.col(LABEL),
+        "prediction": score,
+        "squared": error * error,
+        "mae": F.abs(error),
+        "bias": error,
+    }
+
+
+def _multiclass_means(model: int) -> dict[str, Column]:
+    hit = F.col(hit_column(model))
+    return {
+        "label": hit,
+        "prediction": F.col(confidence_column(model)),
+        "log_loss": loss_of(F.col(score_column(model))),
+        "accuracy": hit,
+    }
+
+
+#: What is averaged over the rows of a segment.
+_MEANS = {Task.REGRESSION: _regression_means, Task.MULTICLASS: _multiclass_means}
+
+
+def _segments_of_means(
+    coded: DataFrame,
+    codes: Sequence[str],
+    means_of: Callable[[int], dict[str, Column]],
+    models: int,
 ) -> dict[tuple[int, int, int], dict[str, Any]]:
     pairs = [
         F.struct(F.lit(dimension).alias("dimension"), F.col(code).alias("code"))
         for dimension, code in enumerate(codes)
     ]
-    sums = [F.count(F.lit(1)).alias("rows"), F.avg(LABEL).alias("mean_label")]
-    for model, score in enumerate(scores):
-        error = F.col(score) - F.col(LABEL)
-        sums += [
-            F.avg(score).alias(f"mean_{model}"),
-            F.avg(error * error).alias(f"squared_{model}"),
-            F.avg(F.abs(error)).alias(f"absolute_{model}"),
-            F.avg(error).alias(f"error_{model}"),
-        ]
-    pairwise = coded.select(F.explode(F.array(*pairs)).alias("pair"), LABEL, *scores)
+    averages = [
+        F.avg(column).alias(f"{name}_{model}")
+        for model in range(models)
+        for name, column in means_of(model).items()
+    ]
+    pairwise = coded.withColumn("pair", F.explode(F.array(*pairs)))
+    sums = [F.count(F.lit(1)).alias("rows"), *averages]
     found = pairwise.groupBy("pair.dimension", "pair.code").agg(*sums).collect()
     return {
-        (row["dimension"], row["code"], model): {
-            "rows": row["rows"],
-            "positives": None,
-            "mean_label": row["mean_label"],
-            "mean_prediction": row[f"mean_{model}"],
-            "metrics": {
-                "rmse": sqrt(row[f"squared_{model}"]),
-                "mae": row[f"absolute_{model}"],
-                "bias": row[f"error_{model}"],
-            },
-        }
+        (row["dimension"], row["code"], model): _segment_of_means(
+            row["rows"], {name: row[f"{name}_{model}"] for name in means_of(model)}
+        )
         for row in found
-        for model in range(len(scores))
+        for model in range(models)
+    }
+
+
+def _segment_of_means(rows: int, means: dict[str, float]) -> dict[str, Any]:
+    label, prediction = means.pop("label"), means.pop("prediction")
+    if "squared" in means:
+        means = {"rmse": sqrt(means.pop("squared")), **means}
+    return {
+        "rows": rows,
+        "positives": None,
+        "mean_label": label,
+        "mean_prediction": prediction,
+        "metrics": means,
     }

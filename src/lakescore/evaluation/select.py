@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import isfinite
 
 from lakescore.errors import LakescoreError, UsageError
-from lakescore.evaluation.metrics import Metric, metric, metrics_for
+from lakescore.evaluation.metrics import METRICS, Metric, metric
 
 
 def select(values: Mapping[str, float], by: str) -> str:
@@ -31,7 +31,9 @@ def require_ranking(asked: Metric) -> None:
     """Raises UsageError for a metric that only describes."""
     if asked.higher_is_better is None:
         better = [
-            item.name for item in metrics_for(asked.task) if item.higher_is_better is not None
+            item.name
+            for item in METRICS.values()
+            if item.tasks & asked.tasks and item.higher_is_better is not None
         ]
         raise UsageError(
             f"'{asked.name}' describes a model, it does not rank models",

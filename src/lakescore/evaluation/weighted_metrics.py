@@ -109,6 +109,48 @@ def _ranked_metrics(counts: Ints) -> tuple[Floats, Floats]:
 
 
 @dataclass(frozen=True)
+class MulticlassStatistic(Statistic):
+    """Exact. Of each model come three scores: those of `ScoredRows.statistic_columns`."""
+
+    models: int
+    classes: int
+    metrics: ClassVar[tuple[str, ...]] = (
+        "log_loss",
+        "accuracy",
+        "balanced_accuracy",
+        "mean_confidence",
+    )
+
+    def zero(self, replicates: int) -> State:
+        counts = np.zeros((replicates, self.models, 2 * self.classes), dtype=np.int64)
+        return State(counts, np.zeros((replicates, 1 + 2 * self.models)))
+
+    def add(self, state: State, weights: Weights, labels: Floats, scores: Floats) -> None:
+        terms = [np.ones_like(labels)]
+        for model, (right, confidence, hit) in enumerate(np.split(scores, self.models)):
+            cells = 2 * labels.astype(np.int64) + hit.astype(np.int64)
+            for replicate, weight in enumerate(weights):
+                found = np.bincount(cells, weights=weight, minlength=2 * self.classes)
+                state.counts[replicate, model] += found.astype(np.int64)
+            terms += [log_losses(right)[0], confidence]
+        state.sums[:] += weights.astype(np.float64) @ np.column_stack(terms)
+
+    def values(self, state: State) -> Floats:
+        rows = state.sums[:, 0:1]
+        missed, hits = state.counts[:, :, ::2], state.counts[:, :, 1::2]
+        means = state.sums[:, 1:].reshape(len(rows), self.models, 2)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            loss, confidence = np.moveaxis(means / rows[:, :, None], 2, 0)
+            accuracy = hits.sum(axis=2) / rows
+            recalls = hits / (hits + missed)
+            present = (hits + missed).sum(axis=1, keepdims=True) > 0
+            balanced = np.where(present, np.nan_to_num(recalls), 0).sum(axis=2) / present.sum(
+                axis=2
+            )
+        return np.stack([loss, accuracy, balanced, confidence], axis=2)
+
+
+@dataclass(frozen=True)
 class RegressionStatistic(Statistic):
     """Exact. `center` is a number near the labels: it keeps their variance from cancelling."""
 

@@ -36,6 +36,8 @@ class EncodedData:
 
     `checkpoints` is a folder that outlives the run, for engines that can go on where a run that
     was stopped had come to; they do where the fit is to `resume`.
+
+    `classes` is how many classes a multiclass label has, `_label` their positions from 0; else 0.
     """
 
     train: DataFrame
@@ -47,6 +49,7 @@ class EncodedData:
     files: Mapping[Split, tuple[str, ...]] = field(default_factory=dict)
     checkpoints: str | None = None
     resume: bool = False
+    classes: int = 0
 
 
 class Scorer(ABC):
@@ -59,12 +62,39 @@ class Scorer(ABC):
     kind: ClassVar[str]
     columns: tuple[str, ...]
 
+    @property
+    def classes(self) -> int:
+        """How many classes a multiclass model tells apart; 0 where a row gets one number."""
+        return 0
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """The quantiles that `predict_with_quantiles` gives beside the prediction, ascending."""
+        return ()
+
+    def predict_with_quantiles(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The prediction and each of `quantiles`, shape (rows, 1 + quantiles); else as `predict`.
+
+        The quantiles of a row ascend. Raises ModelBroken as `predict` does.
+        """
+        return self.predict(matrix)
+
     def predict(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Score an encoded matrix of shape (rows, len(columns)), C-contiguous float64.
 
-        Returns shape (rows,): the probability of class 1, or the predicted value. A row's score
-        does not depend on the rows beside it. Raises ModelBroken for another number of columns.
+        Returns shape (rows,): the probability of class 1, or the predicted value; of a multiclass
+        model shape (rows, classes), the probability of each class. A row's score does not depend
+        on the rows beside it. Raises ModelBroken for another number of columns.
         """
+        import numpy as np
+
+        checked = self._checked(matrix)
+        if not len(checked):
+            return np.empty((0, self.classes) if self.classes else 0)
+        return self._predict(checked)
+
+    def _checked(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """C-contiguous doubles of the model's columns. Raises ModelBroken."""
         import numpy as np
 
         if matrix.ndim != 2 or matrix.shape[1] != len(self.columns):
@@ -73,9 +103,7 @@ class Scorer(ABC):
                 f"the matrix is {shape}, the {self.kind} model takes {len(self.columns)} columns",
                 hint=f"its columns: {', '.join(self.columns)}",
             )
-        if not len(matrix):
-            return np.empty(0, dtype=np.float64)
-        return self._predict(np.ascontiguousarray(matrix, dtype=np.float64))
+        return np.ascontiguousarray(matrix, dtype=np.float64)
 
     @abstractmethod
     def _predict(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -121,7 +149,7 @@ class Candidate(ABC):
     """An algorithm with parameters. One file each; registered by name in `models`."""
 
     name: ClassVar[str]
-    tasks: ClassVar[frozenset[Task]] = frozenset(Task)
+    tasks: ClassVar[frozenset[Task]] = frozenset({Task.BINARY, Task.REGRESSION})
     parameters_type: ClassVar[type[ConfigModel]]
     #: Whether its tasks must all run at once: then no other candidate is fitted meanwhile.
     needs_all_slots: ClassVar[bool] = False
@@ -139,7 +167,7 @@ class Candidate(ABC):
         """
         if data.task not in self.tasks:
             raise UsageError(f"{self.name} does not fit a {data.task.value} label")
-        labels = check_labels(data.train, data.validation, data.task)
+        labels = check_labels(data.train, data.validation, data.task, data.classes)
         with in_engine_words(self.name):
             return self._fit(data, labels, parameters, seed)
 

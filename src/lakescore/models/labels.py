@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LabelSummary:
-    """One split's labels. `mean`, `low` and `high` are NaN when there are no rows."""
+    """One split's labels. `mean`, `low` and `high` are NaN when there are no rows.
+
+    `counts` are the rows of each class of a multiclass label.
+    """
 
     rows: int
     mean: float
     low: float
     high: float
+    counts: tuple[int, ...] = ()
 
     @property
     def varies(self) -> bool:
@@ -35,14 +39,17 @@ class Labels:
     validation: LabelSummary
 
 
-def check_labels(train: DataFrame, validation: DataFrame, task: Task) -> Labels:
-    """Summarise `_label` of both splits.
+def check_labels(train: DataFrame, validation: DataFrame, task: Task, classes: int = 0) -> Labels:
+    """Summarise `_label` of both splits; `classes` as in EncodedData.
 
     Raises EmptyTable (no training rows), TypeMismatch (null, NaN or infinite labels; binary
-    ones other than 0 and 1) and OneClassLabel (training labels that are all the same).
+    ones other than 0 and 1, multiclass ones other than 0 .. classes - 1) and OneClassLabel
+    (training labels that are all the same).
     """
+    allowed = {Task.BINARY: 2, Task.MULTICLASS: classes}.get(task, 0)
     labels = Labels(
-        _summary(train, Split.TRAIN, task), _summary(validation, Split.VALIDATION, task)
+        _summary(train, Split.TRAIN, allowed, classes),
+        _summary(validation, Split.VALIDATION, allowed, classes),
     )
     if labels.train.rows == 0:
         raise EmptyTable("no rows to train on", where="split train")
@@ -50,13 +57,16 @@ def check_labels(train: DataFrame, validation: DataFrame, task: Task) -> Labels:
         raise OneClassLabel(
             f"the label is {labels.train.low:g} in all {labels.train.rows} rows",
             where="split train",
-            hint="check label.expression, and that the split leaves both classes in train",
+            hint="check label.expression, and that the split leaves several classes in train",
         )
     return labels
 
 
-def _summary(rows: DataFrame, split: Split, task: Task) -> LabelSummary:
-    """One row a partition is collected; the sum is exact whatever order they come in."""
+def _summary(rows: DataFrame, split: Split, allowed: int, classes: int) -> LabelSummary:
+    """One row a partition is collected; the sum is exact whatever order they come in.
+
+    Labels must be among 0 .. allowed - 1, where that is not 0.
+    """
     from pyspark.sql import functions as F
 
     label = F.col(LABEL)
@@ -66,14 +76,17 @@ def _summary(rows: DataFrame, split: Split, task: Task) -> LabelSummary:
         .agg(
             F.count(F.lit(1)).alias("rows"),
             F.sum((~finite).cast("long")).alias("not_finite"),
-            F.sum((~label.isin(0.0, 1.0)).cast("long")).alias("not_binary"),
+            F.sum((~label.isin([float(code) for code in range(allowed or 1)])).cast("long")).alias(
+                "not_allowed"
+            ),
             F.sum(F.when(finite, label)).alias("total"),
             F.min(F.when(finite, label)).alias("low"),
             F.max(F.when(finite, label)).alias("high"),
+            *(F.count(F.when(label == code, 1)).alias(f"of_{code}") for code in range(classes)),
         )
         .collect()
     )
-    _refuse(parts, split, task)
+    _refuse(parts, split, allowed)
     if not parts:
         return LabelSummary(0, math.nan, math.nan, math.nan)
     count = sum(part["rows"] for part in parts)
@@ -82,16 +95,23 @@ def _summary(rows: DataFrame, split: Split, task: Task) -> LabelSummary:
         mean=math.fsum(part["total"] for part in parts) / count,
         low=min(part["low"] for part in parts),
         high=max(part["high"] for part in parts),
+        counts=tuple(sum(part[f"of_{code}"] for part in parts) for code in range(classes)),
     )
 
 
-def _refuse(parts: list[Row], split: Split, task: Task) -> None:
+def _refuse(parts: list[Row], split: Split, allowed: int) -> None:
     where, hint = f"split {split.value}", "check label.expression"
     not_finite = sum(part["not_finite"] for part in parts)
     if not_finite:
         raise TypeMismatch(f"{not_finite} labels are null, NaN or infinite", where=where, hint=hint)
-    not_binary = sum(part["not_binary"] or 0 for part in parts)
-    if task is Task.BINARY and not_binary:
+    not_allowed = sum(part["not_allowed"] or 0 for part in parts)
+    if allowed == 2 and not_allowed:
         raise TypeMismatch(
-            f"{not_binary} labels of a binary task are neither 0 nor 1", where=where, hint=hint
+            f"{not_allowed} labels of a binary task are neither 0 nor 1", where=where, hint=hint
+        )
+    if allowed and not_allowed:
+        raise TypeMismatch(
+            f"{not_allowed} labels are not the position of one of {allowed} classes",
+            where=where,
+            hint=hint,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from lakescore.registry.foreign import OpenedModel, Runner
 from lakescore.registry.inputs import ANY
 from lakescore.registry.mlmodel import (
     MLMODEL,
+    PREDICTION,
     read_description,
     signature,
     write_model,
@@ -27,16 +28,22 @@ from lakescore.registry.pyfunc_process import PyfuncScorer
 from lakescore.registry.store import Registry
 
 
-def write_adopted(model: OpenedModel, folder: Path, *, inputs: Mapping[str, str]) -> None:
+def write_adopted(
+    model: OpenedModel,
+    folder: Path,
+    *,
+    inputs: Mapping[str, str],
+    outputs: Sequence[str] = (PREDICTION,),
+) -> None:
     """Write an MLflow model folder around a foreign model; its own files are copied bit for bit.
 
-    `inputs` (column -> Spark type, in the model's order) become the signature. Raises UsageError
-    when they do not fit what the model says of itself.
+    `inputs` (column -> Spark type, in the model's order) and the names of a package's `outputs`
+    become the signature. Raises UsageError when they do not fit what the model says of itself.
     """
     _refuse_misfit(model, inputs)
     folder.mkdir(parents=True, exist_ok=True)
     if model.runner is Runner.PACKAGE:
-        write_package_model(Path(model.path), folder, inputs)
+        write_package_model(Path(model.path), folder, inputs, outputs)
     elif model.runner is Runner.LIGHTGBM:
         _write_lightgbm(Path(model.path), folder, inputs)
     elif model.runner is Runner.SPARK:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from lakescore.errors import ModelBroken, ModelNotFound, ModelNotTrusted, UsageError, did_you_mean
-from lakescore.models.lightgbm.text import read_model_text
+from lakescore.models.lightgbm.text import read_model_text, refuse_several_outputs
 from lakescore.registry.inputs import ANY, check_inputs
 from lakescore.registry.mlmodel import MLMODEL, ModelDescription, read_description
 from lakescore.registry.model_version import ModelVersion, is_model_uri
@@ -153,6 +153,7 @@ def _is_lightgbm_text(path: Path) -> bool:
 
 def _lightgbm(spec: str, path: Path) -> OpenedModel:
     text = read_model_text(path.read_text(encoding="utf-8", errors="replace"), str(path))
+    refuse_several_outputs(text, str(path))
     return OpenedModel(
         spec,
         Runner.LIGHTGBM,

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from lakescore.arrow_types import cast_columns
 from lakescore.hashing import file_sha256
+from lakescore.matrix import Answers
 from lakescore.models.base import Scorer
 from lakescore.models.lightgbm.scorer import LightGBMScorer
 
@@ -27,6 +28,7 @@ class ForeignLightGBM:
     scorer: Scorer
     inputs: Mapping[str, str]
     sha256: str
+    answers: ClassVar[Answers] = Answers()
 
     @classmethod
     def open(cls, path: Path, inputs: Mapping[str, str]) -> ForeignLightGBM:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,7 @@ import pyarrow as pa
 from lakescore.arrow_types import cast_columns
 from lakescore.errors import ModelBroken
 from lakescore.hashing import folder_hashes, json_sha256
+from lakescore.matrix import Answers
 from lakescore.models.base import Scorer
 from lakescore.models.mllib.saved import portable_scorer
 from lakescore.registry.foreign import OpenedModel, Runner
@@ -40,6 +41,7 @@ class ForeignMLlib:
     inputs: Mapping[str, str]
     sha256: str
     refuses: bool
+    answers: ClassVar[Answers] = Answers()
 
     def predict(self, batch: pa.RecordBatch) -> npt.NDArray[np.float64]:
         """Score a batch; shape (rows,). Raises ColumnMissing, and ModelBroken for a missing value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,6 +23,8 @@ MLMODEL = "MLmodel"
 #: MLflow calls `_load_pyfunc` of this module for what lakescore wrote; named, never imported here.
 LOADER_MODULE = "lakescore.scoring.pyfunc"
 PACKAGE_FOLDER = "package"
+#: What the one output of a model that gives one number is called.
+PREDICTION = "prediction"
 _PYTHON = ("numpy", "pandas", "pyarrow")
 
 _TO_MLFLOW = {
@@ -99,7 +101,12 @@ def _outputs(text: str | None) -> list[str]:
     return [str(output.get("name") or output["type"]) for output in found]
 
 
-def write_package_model(package: Path, folder: Path, inputs: Mapping[str, str]) -> None:
+def write_package_model(
+    package: Path,
+    folder: Path,
+    inputs: Mapping[str, str],
+    outputs: Sequence[str] = (PREDICTION,),
+) -> None:
     """Write an MLflow model around a saved model package, for REST and `load_model`."""
     shutil.copytree(package, folder / PACKAGE_FOLDER)
     write_model(
@@ -108,7 +115,8 @@ def write_package_model(package: Path, folder: Path, inputs: Mapping[str, str]) 
         loader_module=LOADER_MODULE,
         data=PACKAGE_FOLDER,
         inputs=inputs,
-        requirements=("lakescore", *_PYTHON, "lightgbm", "lleaves"),
+        outputs=outputs,
+        requirements=("lakescore", *_PYTHON, "lightgbm", "lleaves", "onnxruntime"),
     )
 
 
@@ -120,13 +128,14 @@ def write_model(
     data: str,
     inputs: Mapping[str, str],
     requirements: Iterable[str],
+    outputs: Sequence[str] = (PREDICTION,),
 ) -> None:
     """Write MLmodel, requirements and Python version beside model files already in `folder`."""
     import_mlflow()
     import mlflow.pyfunc
     from mlflow.models import Model
 
-    model = Model(signature=signature(inputs))
+    model = Model(signature=signature(inputs, outputs))
     for name, body in flavours.items():
         model.add_flavor(name, **body)
     environment = {"virtualenv": "python_env.yaml"}
@@ -143,8 +152,8 @@ def write_model(
     (folder / "python_env.yaml").write_text(yaml.safe_dump(python))
 
 
-def signature(inputs: Mapping[str, str]) -> ModelSignature:
-    """MLflow's signature: each input optional, as nulls are; the output one double.
+def signature(inputs: Mapping[str, str], outputs: Sequence[str] = (PREDICTION,)) -> ModelSignature:
+    """MLflow's signature: each input optional, as nulls are; each output a double.
 
     Whole numbers are declared as doubles: pandas has no whole number that can be missing.
     """
@@ -155,7 +164,7 @@ def signature(inputs: Mapping[str, str]) -> ModelSignature:
         ColSpec(_TO_MLFLOW.get(type_, "double"), name, required=False)
         for name, type_ in inputs.items()
     ]
-    return ModelSignature(Schema(columns), Schema([ColSpec("double", "prediction")]))
+    return ModelSignature(Schema(columns), Schema([ColSpec("double", name) for name in outputs]))
 
 
 def _pinned(requirements: Iterable[str]) -> list[str]:

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,7 @@ import pyarrow as pa
 from lakescore.arrow_types import cast_columns
 from lakescore.errors import LakescoreError, ModelBroken
 from lakescore.hashing import folder_hashes, json_sha256
+from lakescore.matrix import Answers
 from lakescore.registry.pyfunc_child import LOADED, NAMES
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class PyfuncScorer:
     One child serves one Python worker, at one thread. It is killed with its scorer, ends when the
     worker dies, and sees only PATH, HOME, locale and thread settings of the environment.
     """
+
+    answers: ClassVar[Answers] = Answers()
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from lakescore.hashing import canonical_json
 from lakescore.registry import artifacts
 from lakescore.registry.calls import TRANSFER_SECONDS, ExistsError, MissingError, MlflowCalls
 from lakescore.registry.history import after_promotion, before, read_history, write_history
-from lakescore.registry.mlmodel import write_package_model
+from lakescore.registry.mlmodel import PREDICTION, write_package_model
 from lakescore.registry.model_version import ModelReference, ModelVersion, parse_model_uri
 
 if TYPE_CHECKING:
@@ -72,19 +72,21 @@ class Registry:
         tags: Mapping[str, str],
         metrics: Mapping[str, float],
         params: Mapping[str, Any],
+        outputs: Sequence[str] = (PREDICTION,),
         curves: Mapping[str, Sequence[float]] | None = None,
         report_files: Sequence[Path] = (),
         run_name: str | None = None,
     ) -> ModelVersion:
         """Register a saved model package as the next version of `name`. No alias is moved.
 
-        `inputs` maps feature -> Spark type (`ModelPackage.signature`), for MLflow's signature.
+        `inputs` maps feature -> Spark type (`ModelPackage.signature`), for MLflow's signature;
+        `outputs` are what the model's numbers are called.
         `metrics` are named by split, as in ``test.average_precision``; `curves` have one value
         a step. The version becomes visible last, when all of its files are there.
         """
         with tempfile.TemporaryDirectory(prefix="lakescore-") as temporary:
             folder = Path(temporary)
-            write_package_model(package, folder, inputs)
+            write_package_model(package, folder, inputs, outputs)
             return self.register_folder(
                 folder,
                 name=name,

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
+from pyspark.sql.types import DoubleType, IntegerType, MapType, StringType, StructType
 
 import lakescore.errors
 from lakescore.config.base import quoted
 from lakescore.errors import ColumnMissing, LakescoreError, ModelBroken, UsageError
+from lakescore.matrix import Answers
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -42,8 +44,12 @@ class BatchScorer(Protocol):
     def inputs(self) -> Mapping[str, str]:
         """Column -> Spark type of what `predict` reads."""
 
+    @property
+    def answers(self) -> Answers:
+        """What `predict` gives for a row."""
+
     def predict(self, batch: pa.RecordBatch) -> npt.NDArray[np.float64]:
-        """One double a row, shape (rows,). Columns are found by name; others are ignored."""
+        """Shape (rows, *answers.shape). Columns are found by name; others are ignored."""
 
     def compile(self) -> None:
         """Compile for this host, once, where the model can be; else do nothing."""
@@ -58,9 +64,28 @@ class Layout:
     column: str
     class_column: str | None
     threshold: float
+    probabilities: str | None
     skip: str | None
     batch_rows: int
     compile: bool
+
+
+def prediction_types(
+    column: str, class_column: str | None, probabilities: str | None, answers: Answers
+) -> StructType:
+    """The columns that a prediction makes, in their order, with their types.
+
+    The number (of several classes the probability of the most probable one), its quantiles, the
+    class, and the probability of each class.
+    """
+    schema = StructType()
+    for name in (column, *_quantile_columns(column, answers)):
+        schema.add(name, DoubleType())
+    if class_column is not None:
+        schema.add(class_column, StringType() if answers.classes else IntegerType())
+    if probabilities is not None:
+        schema.add(probabilities, MapType(StringType(), DoubleType()))
+    return schema
 
 
 def score_frame(
@@ -71,12 +96,13 @@ def score_frame(
     column: str = "prediction",
     class_column: str | None = None,
     threshold: float = 0.5,
+    probabilities: str | None = None,
     skip: str | None = None,
     key: Sequence[str] = (),
     batch_rows: int = 65_536,
     compile: bool = False,
 ) -> DataFrame:
-    """The `keep` columns of `df`, untouched, then `column` (double) and `class_column` (int).
+    """The `keep` columns of `df`, untouched, then those of `prediction_types`.
 
     `skip` names a column: rows where it is not null get null predictions and are not shown to
     the model. `key` names a row in an error and is part of
@@ -91,6 +117,7 @@ def score_frame(
         column=column,
         class_column=class_column,
         threshold=threshold,
+        probabilities=probabilities,
         skip=skip,
         batch_rows=batch_rows,
         compile=compile,
@@ -99,9 +126,9 @@ def score_frame(
     needed = tuple(dict.fromkeys([*keep, *model.inputs, *([skip] if skip else [])]))
     # By position: mapInArrow cannot take a column whose name has a dot or a backtick.
     rows = df.select(*(F.col(quoted(name)).alias(f"c{i}") for i, name in enumerate(needed)))
-    schema = df.select(*(quoted(name) for name in keep)).schema.add(column, "double")
-    if class_column:
-        schema = schema.add(class_column, "integer")
+    kept = df.select(*(quoted(name) for name in keep)).schema
+    made = prediction_types(column, class_column, probabilities, model.answers)
+    schema = StructType([*kept, *made])
     return rows.mapInArrow(_task(model, layout, needed), schema)
 
 
@@ -131,12 +158,33 @@ def _check(df: DataFrame, model: BatchScorer, layout: Layout) -> None:
         )
     if strangers := sorted(set(layout.key) - set(layout.keep)):
         raise UsageError(f"the key is not kept: {', '.join(strangers)}")
-    added = [layout.column, *([layout.class_column] if layout.class_column else [])]
-    clashes = {name.lower() for name in layout.keep} & {name.lower() for name in added}
+    check_outputs(
+        layout.keep,
+        prediction_types(
+            layout.column, layout.class_column, layout.probabilities, model.answers
+        ).names,
+    )
+    if not model.answers.classes:
+        refuse_probabilities(layout.probabilities)
+
+
+def check_outputs(kept: Sequence[str], added: Sequence[str]) -> None:
+    """Raises UsageError where two of the columns that are kept and added share a name."""
+    clashes = {name.lower() for name in kept} & {name.lower() for name in added}
     if clashes or len(set(added)) < len(added):
         raise UsageError(
             f"two output columns would be called {', '.join(sorted(clashes)) or added[0]}",
-            hint="change predictions.column or predictions.class_column",
+            hint="change predictions.column, predictions.class_column or predictions.probabilities",
+        )
+
+
+def refuse_probabilities(column: str | None) -> None:
+    """Raises UsageError where a model that names no classes is to fill a column by class."""
+    if column is not None:
+        raise UsageError(
+            "the model names no classes, so it gives no probability of each",
+            where="predictions.probabilities",
+            hint="remove that line",
         )
 
 
@@ -169,39 +217,91 @@ def made_ready(model: BatchScorer, compile: bool) -> BatchScorer:
 def scored(batch: pa.RecordBatch, scorer: BatchScorer, layout: Layout) -> pa.RecordBatch:
     """The batch's kept columns and predictions. Raises ModelBroken for one that is not finite."""
     if layout.skip is None:
-        scores = _finite(scorer.predict(batch), batch, layout)
+        scores = _finite(scorer, batch, layout)
         absent = None
     else:
         wanted = batch.column(layout.skip).is_null().to_numpy(zero_copy_only=False)
-        scores = np.zeros(batch.num_rows)
+        scores = np.zeros((batch.num_rows, *scorer.answers.shape))
         if wanted.any():
             rows = batch if wanted.all() else batch.filter(pa.array(wanted))
-            scores[wanted] = _finite(scorer.predict(rows), rows, layout)
+            scores[wanted] = _finite(scorer, rows, layout)
         absent = ~wanted
     columns = [batch.column(name) for name in layout.keep]
-    names = [*layout.keep, layout.column]
-    columns.append(pa.array(scores, type=pa.float64(), mask=absent))
+    made = _of_classes if scorer.answers.classes else _of_numbers
+    predictions = made(scores, absent, layout, scorer.answers)
+    return pa.RecordBatch.from_arrays(
+        [*columns, *predictions.values()], names=[*layout.keep, *predictions]
+    )
+
+
+def _quantile_columns(column: str, answers: Answers) -> list[str]:
+    return [f"{column}_{name}" for name in answers.quantile_names]
+
+
+def _of_numbers(
+    scores: npt.NDArray[np.float64],
+    absent: npt.NDArray[np.bool_] | None,
+    layout: Layout,
+    answers: Answers,
+) -> dict[str, pa.Array]:
+    columns = [layout.column, *_quantile_columns(layout.column, answers)]
+    values = scores.reshape(len(scores), len(columns))
+    made = {
+        name: pa.array(np.ascontiguousarray(values[:, place]), type=pa.float64(), mask=absent)
+        for place, name in enumerate(columns)
+    }
     if layout.class_column:
-        names.append(layout.class_column)
-        classes = (scores >= layout.threshold).astype(np.int32)
-        columns.append(pa.array(classes, type=pa.int32(), mask=absent))
-    return pa.RecordBatch.from_arrays(columns, names=names)
+        reached = (values[:, 0] >= layout.threshold).astype(np.int32)
+        made[layout.class_column] = pa.array(reached, type=pa.int32(), mask=absent)
+    return made
 
 
-def _finite(
-    scores: npt.NDArray[np.float64], batch: pa.RecordBatch, layout: Layout
-) -> npt.NDArray[np.float64]:
-    if scores.shape != (batch.num_rows,):
+def _of_classes(
+    scores: npt.NDArray[np.float64],
+    absent: npt.NDArray[np.bool_] | None,
+    layout: Layout,
+    answers: Answers,
+) -> dict[str, pa.Array]:
+    """The first of equally probable classes counts as the most probable."""
+    most = scores.argmax(axis=1)
+    names = pa.array(answers.classes, type=pa.string())
+    highest = scores[np.arange(len(scores)), most]
+    made = {layout.column: pa.array(highest, type=pa.float64(), mask=absent)}
+    if layout.class_column:
+        made[layout.class_column] = names.take(pa.array(most, mask=absent))
+    if layout.probabilities:
+        made[layout.probabilities] = _by_class(scores, absent, names)
+    return made
+
+
+def _by_class(
+    scores: npt.NDArray[np.float64], absent: npt.NDArray[np.bool_] | None, names: pa.Array
+) -> pa.MapArray:
+    """A map from class to probability for each row that is not absent."""
+    given = scores if absent is None else scores[~absent]
+    sizes = np.full(len(scores), len(names)) if absent is None else ~absent * len(names)
+    ends = np.append(0, np.cumsum(sizes)).astype(np.int32)
+    return pa.MapArray.from_arrays(
+        pa.array(ends, mask=None if absent is None else np.append(absent, False)),
+        names.take(pa.array(np.tile(np.arange(len(names)), len(given)))),
+        pa.array(given.ravel()),
+    )
+
+
+def _finite(scorer: BatchScorer, batch: pa.RecordBatch, layout: Layout) -> npt.NDArray[np.float64]:
+    scores = scorer.predict(batch)
+    if scores.shape != (batch.num_rows, *scorer.answers.shape):
         raise ModelBroken(
             f"the model gave an answer of shape {scores.shape} for {batch.num_rows} rows"
         )
     finite = np.isfinite(scores)
     if not finite.all():
-        row = int(np.argmin(finite))
+        by_row = finite.reshape(len(finite), -1).all(axis=1)
+        row = int(np.argmin(by_row))
         key = ", ".join(f"{name}={batch.column(name)[row].as_py()!r}" for name in layout.key)
         raise ModelBroken(
             f"the prediction is {scores[row]} for the row {key} "
-            f"({int((~finite).sum())} such rows in its batch)",
+            f"({int((~by_row).sum())} such rows in its batch)",
             hint="look at that row with `lakescore preview`; nothing of this run was published",
         )
     return scores

@@ -22,7 +22,7 @@ from lakescore.config.workload import Context, Feature, Source
 from lakescore.errors import LakescoreError, ModelBroken, UsageError
 from lakescore.features.names import feature_column
 from lakescore.features.preprocessor import Preprocessor
-from lakescore.matrix import Task
+from lakescore.matrix import Answers, Task
 from lakescore.models.base import Scorer
 from lakescore.models.storage import load_scorer, save_scorer
 from lakescore.sealed import open_sealed, seal
@@ -42,7 +42,7 @@ class ModelPackage:
     """A trained model with its feature definitions, fitted preprocessor and scorer.
 
     `training` is what produced the model (pins, backend, seed), JSON-ready, for whoever asks
-    later.
+    later. `classes` are those of a multiclass label, in the order of the scorer's probabilities.
     """
 
     workload: str
@@ -53,7 +53,13 @@ class ModelPackage:
     preprocessor: Preprocessor
     scorer: Scorer
     training: Mapping[str, Any] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
     code_version: str = field(default_factory=installed_version)
+
+    @property
+    def answers(self) -> Answers:
+        """What `predict` gives for a row."""
+        return Answers(self.classes, self.scorer.quantiles)
 
     @property
     def signature(self) -> dict[str, str]:
@@ -69,8 +75,11 @@ class ModelPackage:
         return {feature_column(name): type_ for name, type_ in self.signature.items()}
 
     def predict(self, batch: pa.RecordBatch) -> npt.NDArray[np.float64]:
-        """Score feature columns (any order, others ignored); returns shape (rows,)."""
-        return self.scorer.predict(self.preprocessor.encode(batch))
+        """Score feature columns (any order, others ignored).
+
+        Returns shape (rows, *answers.shape).
+        """
+        return self.scorer.predict_with_quantiles(self.preprocessor.encode(batch))
 
     def compile(self) -> None:
         """Compile the scorer for this host, once, into the local cache."""
@@ -117,7 +126,11 @@ def _write(package: ModelPackage, folder: Path) -> str:
 
 def _describe(package: ModelPackage) -> dict[str, Any]:
     contexts = {name: spec.model_dump(mode="json") for name, spec in package.contexts.items()}
-    binary = package.task is Task.BINARY
+    answers = {
+        Task.BINARY: "probability of class 1",
+        Task.MULTICLASS: "probability of each class",
+        Task.REGRESSION: "value",
+    }
     return {
         "format": FORMAT,
         "workload": package.workload,
@@ -126,7 +139,8 @@ def _describe(package: ModelPackage) -> dict[str, Any]:
         "context": contexts,
         "features": [feature.model_dump(mode="json") for feature in package.features],
         "signature": [[name, type_] for name, type_ in package.signature.items()],
-        "output": {"type": "double", "is": "probability of class 1" if binary else "value"},
+        "output": {"type": "double", "is": answers[package.task]},
+        "classes": list(package.classes),
         "training": dict(package.training),
         "code_version": package.code_version,
     }
@@ -135,6 +149,9 @@ def _describe(package: ModelPackage) -> dict[str, Any]:
 def _build(cls: type[ModelPackage], folder: Path, manifest: Mapping[str, Any]) -> ModelPackage:
     contexts = {name: Context.model_validate(spec) for name, spec in manifest["context"].items()}
     preprocessor = (folder / PREPROCESSOR).read_text(encoding="utf-8")
+    scorer, classes = load_scorer(folder / SCORER), tuple(manifest.get("classes", ()))
+    if len(classes) != scorer.classes:
+        raise ValueError(f"it names {len(classes)} classes and its scorer has {scorer.classes}")
     return cls(
         workload=manifest["workload"],
         task=Task(manifest["task"]),
@@ -142,7 +159,8 @@ def _build(cls: type[ModelPackage], folder: Path, manifest: Mapping[str, Any]) -
         contexts=contexts,
         features=tuple(Feature.model_validate(spec) for spec in manifest["features"]),
         preprocessor=Preprocessor.from_json(preprocessor),
-        scorer=load_scorer(folder / SCORER),
+        scorer=scorer,
         training=manifest["training"],
+        classes=classes,
         code_version=manifest["code_version"],
     )

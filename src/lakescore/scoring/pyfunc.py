@@ -24,12 +24,21 @@ class PackagedModel:
     def __init__(self, package: ModelPackage) -> None:
         self.package = package
 
-    def predict(self, model_input: Any, params: Any = None) -> npt.NDArray[np.float64]:
-        """Score a pandas frame with one column a feature; the same doubles as the batch path."""
+    def predict(self, model_input: Any, params: Any = None) -> npt.NDArray[np.float64] | Any:
+        """Score a pandas frame with one column a feature; the same doubles as the batch path.
+
+        A multiclass model gives a frame with one column a class, one with quantiles the columns
+        `prediction` and those of the quantiles.
+        """
         batch = batch_from_columns(model_input, self.package.signature)
-        return self.package.predict(
+        scores = self.package.predict(
             pa.RecordBatch.from_arrays(batch.columns, names=list(self.package.inputs))
         )
+        if not self.package.answers.shape:
+            return scores
+        import pandas as pd
+
+        return pd.DataFrame(scores, columns=list(self.package.answers.names))
 
 
 def _load_pyfunc(data_path: str) -> PackagedModel:

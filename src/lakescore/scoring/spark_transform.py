@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from lakescore.config.base import quoted
 from lakescore.errors import ColumnMissing, ModelBroken, TypeMismatch
+from lakescore.scoring.arrow import refuse_probabilities
 
 if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
@@ -46,6 +47,7 @@ def transform_frame(
     column: str = "prediction",
     class_column: str | None = None,
     threshold: float = 0.5,
+    probabilities: str | None = None,
     skip: str | None = None,
     key: Sequence[str] = (),
 ) -> DataFrame:
@@ -53,9 +55,11 @@ def transform_frame(
 
     The prediction is the probability of class 1 where the pipeline gives a probability vector,
     else its prediction. `skip` and `key` are as in `score_frame`, and so is the error for a
-    prediction that is not finite. Raises ColumnMissing, TypeMismatch, and ModelBroken for a
-    pipeline that predicts nothing.
+    prediction that is not finite. Raises ColumnMissing, TypeMismatch, UsageError for
+    `probabilities`, which are not known by class, and ModelBroken for a pipeline that predicts
+    nothing.
     """
+    refuse_probabilities(probabilities)
     outputs = _outputs(pipeline)
     kept = F.struct(*(F.col(quoted(name)) for name in keep)).alias(_KEPT)
     inputs = [F.col(quoted(name)) for name in df.columns if name not in outputs.others]

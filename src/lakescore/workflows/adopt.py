@@ -56,7 +56,7 @@ def adopt(
             folder.mkdir()
             rows = _real_rows(spark, settings, workload)
             taken = _inputs(model, dict(rows.dtypes), workload, inputs)
-            write_adopted(model.opened, folder, inputs=taken)
+            write_adopted(model.opened, folder, inputs=taken, outputs=model.answers.names)
             with run.phase("parity"):
                 gap, compared = _parity(rows, model, folder, taken)
             if gap > _TOLERANCE:

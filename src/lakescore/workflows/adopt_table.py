@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lakescore.errors import UsageError
+from lakescore.errors import ModelNotFound, UsageError
+from lakescore.matrix import Answers, Task
 from lakescore.workflows.adopted_columns import check_columns
 from lakescore.workflows.as_of import on_day
 from lakescore.workflows.output_columns import output_columns
@@ -125,12 +126,30 @@ def _check(adopting: _Adopting) -> Adoption | None:
     needed = [name for name in predictions.passthrough if name not in joined]
     check_schema(landed, source, needed, where=str(adopting.pins.source))
     frames = adopting.pins.frames(spark)
-    outputs = output_columns(landed, source, predictions, contexts, frames)
+    answers = _answers(adopting)
+    outputs = output_columns(
+        landed, source, predictions.of(answers), contexts, frames, answers=answers
+    )
     unwritten = check_columns(outputs, rows.schema, where=table.name)
     if unwritten:
         adopting.run.warnings.append(f"null in new rows: {', '.join(unwritten)}")
     adopting.run.counts["rows"] = check_rows(rows, source.key, where=table.name)
     return None
+
+
+def _answers(adopting: _Adopting) -> Answers:
+    """Those of the model that scores next; before there is one, what the workload says of it."""
+    from lakescore.workflows.scoring_model import scoring_model
+
+    if adopting.workload.model is not None:
+        return Answers()
+    try:
+        with scoring_model(adopting.settings, adopting.workload) as model:
+            return model.answers
+    except ModelNotFound:
+        label = adopting.workload.label
+        several = label is not None and label.task is Task.MULTICLASS
+        return Answers(classes=("",)) if several else Answers()
 
 
 def _take_over(adopting: _Adopting) -> Adoption:

@@ -60,7 +60,11 @@ def _others(outputs: Sequence[OutputColumn], table: StructType) -> StructType:
 
 def _advice(missing: OutputColumn, others: StructType) -> str:
     fitting = [field.name for field in others if field.dataType == missing.type]
-    if missing.declared in ("predictions.column", "predictions.class_column"):
+    if missing.declared in (
+        "predictions.column",
+        "predictions.class_column",
+        "predictions.probabilities",
+    ):
         kind = missing.type.simpleString()
         if not fitting:
             return _COPY.format(what=f"… cast(… AS {kind}) AS {missing.name}")

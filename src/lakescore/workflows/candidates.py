@@ -112,6 +112,7 @@ def encode_snapshot(
         schema=preprocessor.matrix_schema,
         task=snapshot.task,
         train_rows=snapshot.splits[Split.TRAIN].rows,
+        classes=len(snapshot.classes),
         scratch=f"{folder}-scratch",
         checkpoints=checkpoints,
         resume=resume,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _CANDIDATES = {
     Task.BINARY: ("lightgbm", "logistic_regression"),
+    Task.MULTICLASS: ("lightgbm",),
     Task.REGRESSION: ("lightgbm", "linear_regression"),
 }
 #: Where the days of a time split end, as shares of the rows in order of time.
@@ -142,7 +143,7 @@ def _refuse_missing(column: str, rows: DataFrame, source: Path) -> None:
 
 
 def _refuse_text(rows: DataFrame, label: str) -> None:
-    """A label of words has an answer that is to be predicted; only its owner knows which."""
+    """One of two words is the answer that is to be predicted; its owner alone knows which."""
     from pyspark.sql import functions as F
 
     if rows.schema[label].dataType.typeName() != "string":
@@ -150,6 +151,8 @@ def _refuse_text(rows: DataFrame, label: str) -> None:
     column = F.col(quoted(label))
     few = rows.where(column.isNotNull()).select(column.alias("value")).distinct().limit(3)
     values = sorted(row["value"] for row in few.collect())
+    if len(values) > 2:
+        return
     name = label if label.isidentifier() else quoted(label)
     shown = [f"'{value}'" for value in values] if len(values) == 2 else []
     raise UsageError(

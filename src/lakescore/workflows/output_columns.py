@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lakescore.config.predictions import AS_OF, WITHDRAWN
+from lakescore.matrix import Answers
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from lakescore.config.workload import Context, Predictions, Source
     from lakescore.lake.tables import Lake
     from lakescore.workflows.plan import ScoringPlan
+
+
+ONE_NUMBER = Answers()
 
 
 @dataclass(frozen=True)
@@ -32,25 +36,29 @@ def output_columns(
     predictions: Predictions,
     contexts: Mapping[str, Context],
     frames: Mapping[str, DataFrame],
+    *,
+    answers: Answers = ONE_NUMBER,
 ) -> tuple[OutputColumn, ...]:
     """Key, pass-through and prediction columns, in their order, without lineage.
 
-    `rows` is the source, `frames` the context tables by name. Runs no job; what is not in the
-    source nor joined to it is left out, for scoring itself to refuse.
+    `answers` are those of the model. `rows` is the source, `frames` the context tables by name.
+    Runs no job; what is not in the source nor joined to it is left out, for scoring itself to
+    refuse.
     """
-    from pyspark.sql.types import DoubleType, IntegerType
-
     from lakescore.features.point_in_time import with_output_columns
+    from lakescore.scoring.arrow import prediction_types
 
     joined = with_output_columns(rows, contexts, frames) if contexts else rows
     types = {field.name.lower(): field.dataType for field in joined.schema}
     kept = dict.fromkeys(predictions.passthrough, "predictions.passthrough")
     kept |= dict.fromkeys(source.key, "source.key")
-    made = [OutputColumn(predictions.column, DoubleType(), "predictions.column")]
-    if predictions.class_column is not None:
-        made.append(
-            OutputColumn(predictions.class_column, IntegerType(), "predictions.class_column")
-        )
+    names = (predictions.column, predictions.class_column, predictions.probabilities)
+    declared = ("column", "class_column", "probabilities")
+    lines = dict(zip(names, declared, strict=True))
+    made = [
+        OutputColumn(field.name, field.dataType, f"predictions.{lines.get(field.name, 'column')}")
+        for field in prediction_types(*names, answers)
+    ]
     order = dict.fromkeys([*source.key, *predictions.passthrough])
     found = [
         OutputColumn(name, types[name.lower()], kept[name])
@@ -80,6 +88,7 @@ def added_columns(spark: SparkSession, lake: Lake, plan: ScoringPlan) -> tuple[s
         plan.predictions,
         plan.model.contexts(workload),
         pins.frames(spark),
+        answers=plan.model.answers,
     )
     rows = StructType()
     for output in outputs:

@@ -65,7 +65,7 @@ class ScoringPlan:
 
     @property
     def predictions(self) -> Predictions:
-        return predictions_of(self.workload)
+        return predictions_of(self.workload).of(self.model.answers)
 
     @property
     def hash(self) -> str:
@@ -245,6 +245,7 @@ def followed(spark: SparkSession, settings: Settings, plan: ScoringPlan) -> Scor
     step, source = plan.step, plan.pins.source
     if step is None:
         return plan
+    _check_outputs(plan)
     _check_source(spark, plan)
     if step.catches_up and step.files is None:
         with task_errors(str(source)):
@@ -252,6 +253,17 @@ def followed(spark: SparkSession, settings: Settings, plan: ScoringPlan) -> Scor
         step = replace(step, read_by=changes.read_by)
         plan = replace(plan, step=step, changes=changes)
     return replace(plan, road=road_of(settings, plan, step))
+
+
+def _check_outputs(plan: ScoringPlan) -> None:
+    from lakescore.scoring.arrow import check_outputs, prediction_types, refuse_probabilities
+
+    predictions, answers = plan.predictions, plan.model.answers
+    names = (predictions.column, predictions.class_column, predictions.probabilities)
+    kept = dict.fromkeys([*plan.workload.source.key, *predictions.passthrough])
+    check_outputs(tuple(kept), prediction_types(*names, answers).names)
+    if not answers.classes:
+        refuse_probabilities(predictions.probabilities)
 
 
 def _check_source(spark: SparkSession, plan: ScoringPlan) -> None:

@@ -30,6 +30,7 @@ class Output:
     column: str
     class_column: str | None = None
     threshold: float = 0.5
+    probabilities: str | None = None
     skip: str | None = None
 
 
@@ -45,7 +46,7 @@ def predict(
     compile_trees: bool = False,
     times: PredictionTimes | None = None,
 ) -> DataFrame:
-    """`output.keep` columns of `rows`, then the prediction (double) and its class.
+    """`output.keep` columns of `rows`, then the prediction's own (see `prediction_types`).
 
     `contexts` and `frames` are those of `model.contexts`, `times` those of `rows` where they are
     known. Rows that `output.skip` marks keep their place with a null prediction.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lakescore.errors import ModelNotFound, UsageError
 from lakescore.evaluation.gate import GateDecision, decide
+from lakescore.matrix import Task
 from lakescore.workflows.as_of import on_day
 from lakescore.workflows.evidence import BASELINE, CHALLENGER, CHAMPION, Evidence, gather_evidence
 from lakescore.workflows.job import Job
@@ -28,6 +29,14 @@ if TYPE_CHECKING:
     from lakescore.registry.model_version import ModelVersion
     from lakescore.registry.store import Registry
     from lakescore.scoring.package import ModelPackage
+
+
+#: What chooses among candidates where the workload does not say it.
+_SELECT_BY = {
+    Task.BINARY: "average_precision",
+    Task.MULTICLASS: "log_loss",
+    Task.REGRESSION: "rmse",
+}
 
 
 def promote(
@@ -134,10 +143,8 @@ def act_on(decision: GateDecision, job: Job, challenger: ScoringModel) -> None:
 def select_metric(workload: Workload, snapshot: TrainingSnapshot) -> str:
     """The declared `select_by`, else the task's own. Raises UsageError for an unknown metric."""
     from lakescore.evaluation.metrics import metric
-    from lakescore.matrix import Task
 
-    default = "average_precision" if snapshot.task is Task.BINARY else "rmse"
-    return metric(workload.select_by or default, snapshot.task).name
+    return metric(workload.select_by or _SELECT_BY[snapshot.task], snapshot.task).name
 
 
 def is_champion(registry: Registry, version: ModelVersion) -> bool:

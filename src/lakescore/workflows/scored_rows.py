@@ -141,15 +141,14 @@ def _schema(run: _Run, landed: DataFrame, *, repeats: bool) -> StructType:
     from lakescore.config.base import quoted
     from lakescore.lake.contract import COPIES
     from lakescore.lake.refusal import REFUSAL
+    from lakescore.scoring.arrow import prediction_types
 
     predictions = run.plan.predictions
     schema = landed.select(*map(quoted, run.kept)).schema.add(REFUSAL, "string")
     if repeats:
         schema = schema.add(COPIES, "long")
-    schema = schema.add(predictions.column, "double")
-    if predictions.class_column:
-        schema = schema.add(predictions.class_column, "integer")
-    return schema
+    names = (predictions.column, predictions.class_column, predictions.probabilities)
+    return type(schema)([*schema, *prediction_types(*names, run.plan.model.answers)])
 
 
 def _layout(run: _Run, rows: int) -> Layout:
@@ -162,6 +161,7 @@ def _layout(run: _Run, rows: int) -> Layout:
         column=predictions.column,
         class_column=predictions.class_column,
         threshold=predictions.threshold,
+        probabilities=predictions.probabilities,
         skip=None,
         batch_rows=run.settings.scoring.batch_rows,
         compile=run.compiles(rows),
@@ -271,6 +271,7 @@ def _predicted(
             column=predictions.column,
             class_column=predictions.class_column,
             threshold=predictions.threshold,
+            probabilities=predictions.probabilities,
             skip=REFUSAL,
         ),
         scoring=run.settings.scoring,

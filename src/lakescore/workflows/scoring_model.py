@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakescore.errors import LakescoreError, ModelNotFound
 from lakescore.hashing import file_sha256, folder_hashes, json_sha256
+from lakescore.matrix import Answers
 
 if TYPE_CHECKING:
     from lakescore.config.settings import Settings
@@ -30,6 +31,11 @@ class ScoringModel:
     version: str
     opened: OpenedModel
     package: ModelPackage | None
+
+    @property
+    def answers(self) -> Answers:
+        """What the model gives for a row."""
+        return self.package.answers if self.package else Answers()
 
     def contexts(self, workload: Workload) -> dict[str, Context]:
         """A trained model brings the joins that it was trained with."""

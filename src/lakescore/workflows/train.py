@@ -136,7 +136,8 @@ def _already_done(job: Job, existing: ModelVersion, *, promote: bool) -> RunResu
     run.model_version = existing.version
     run.details["reason"] = f"version {existing.version} was trained on these very pins"
     decided = existing.version in _decided(job)
-    if promote and not decided and not is_champion(job.registry, existing):
+    run.details["undecided"] = not decided and not is_champion(job.registry, existing)
+    if promote and run.details["undecided"]:
         promoted = promote_registered(job.spark, job.settings, workload, version=existing.version)
         run.details |= promoted.details
         return run.finish(promoted.status, next_command=promoted.next_command)
@@ -145,9 +146,14 @@ def _already_done(job: Job, existing: ModelVersion, *, promote: bool) -> RunResu
 
 def _decided(job: Job) -> set[str]:
     """Versions on which a gate was run to its end."""
-    ended = (Status.PROMOTED, Status.NOT_PROMOTED)
     results = read_results(job.settings.runs, job.workload.name)
-    return {str(result.model_version) for result in results if result.status in ended}
+    return {str(result.model_version) for result in results if _is_decided(result)}
+
+
+def _is_decided(result: RunResult) -> bool:
+    """Promoted or not; or trained to be promoted by another run, and refused already."""
+    refused = result.details.get("gate", {}).get("passed") is False
+    return result.status in (Status.PROMOTED, Status.NOT_PROMOTED) or refused
 
 
 def _fit(
@@ -204,7 +210,13 @@ def _validate(
     scored = compare_frame(rows, preprocessor, scorers, keep=[*snapshot.key, LABEL])
     scored.write.mode("overwrite").parquet(folder)
     stored = job.spark.read.schema(scored.schema).parquet(folder)
-    return evaluate(stored, task=snapshot.task, label=LABEL, scores={n: n for n in scorers})
+    return evaluate(
+        stored,
+        task=snapshot.task,
+        label=LABEL,
+        scores={name: name for name in scorers},
+        classes=snapshot.classes,
+    )
 
 
 def _select(fitted: list[Fitted], validation: Evaluation, metric: str) -> Fitted:
@@ -279,6 +291,7 @@ def _package(job: Job, trained: Trained, identity: str) -> ModelPackage:
             "validation_mean_score": mean_score(trained.validation, selected.name),
             "source_types": _source_types(job, snapshot.features),
         },
+        classes=snapshot.classes,
     )
 
 
@@ -290,19 +303,24 @@ def _source_types(job: Job, features: Sequence[Feature]) -> dict[str, str]:
 
 
 def mean_score(evaluation: Evaluation, model: str) -> float:
-    """Mean prediction of a model; a regression's is the mean label plus the bias."""
+    """Mean prediction of a model; a regression's is the mean label plus the bias.
+
+    Of several classes it is the mean probability of the most probable one.
+    """
     metrics = evaluation.result(model).metrics
-    if "mean_prediction" in metrics:
-        return metrics["mean_prediction"]
+    for name in ("mean_prediction", "mean_confidence"):
+        if name in metrics:
+            return metrics[name]
     return metrics["mean_label"] + metrics["bias"]
 
 
-def _baseline(trained: Trained) -> float:
-    """What the prior predicts for every row."""
+def _baseline(trained: Trained) -> float | list[float]:
+    """What the prior predicts for every row: a number, or one a class."""
     import numpy as np
 
     prior = next(one for one in trained.fitted if one.name == BASELINE).model.scorer
-    return float(prior.predict(np.zeros((1, len(prior.columns))))[0])
+    said: float | list[float] = prior.predict(np.zeros((1, len(prior.columns))))[0].tolist()
+    return said
 
 
 def _register(job: Job, trained: Trained, package: ModelPackage, identity: str) -> ModelVersion:
@@ -322,6 +340,7 @@ def _register(job: Job, trained: Trained, package: ModelPackage, identity: str) 
             },
             metrics={f"validation.{name}": value for name, value in result.metrics.items()},
             params=dict(trained.selected.parameters),
+            outputs=package.answers.names,
             curves={f"fit.{name}": curve for name, curve in trained.selected.model.curves.items()},
             run_name=f"train {job.workload.name}",
         )
@@ -337,6 +356,8 @@ def _conclude(job: Job, facts: TrainingFacts) -> None:
     }
     test = facts.evidence.evaluation.result(CHALLENGER)
     run.metrics = {f"test.{name}": value for name, value in test.metrics.items()}
+    for name, share in facts.evidence.shares_below.items():
+        run.metrics[f"test.share_below_{name}"] = share
     with run.phase("report"):
         target = run_folder(job.settings.runs, job.workload.name, run.run_id)
         files = write_report(training_report(job, facts), target)

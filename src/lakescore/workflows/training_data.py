@@ -22,15 +22,21 @@ if TYPE_CHECKING:
 
 #: By what rows without a label are counted.
 OUTCOME = "_outcome"
+#: What a multiclass label may have.
+MOST_CLASSES = 256
 _HASH_STEPS = 10_000
+_WRITE = "write an expression: {expression: \"churned = 'yes'\"}"
 
 
 @dataclass(frozen=True)
 class SplitCounts:
-    """Labelled rows of one split; `label_sum` is the number of positives of a binary label."""
+    """Labelled rows of one split; `label_sum` is the number of positives of a binary label.
+
+    A multiclass label has none.
+    """
 
     rows: int
-    label_sum: float
+    label_sum: float | None
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,8 @@ class TrainingSnapshot:
     """The materialised rows: key, kept columns, features, `_label` (double) and `_split`.
 
     It is stored below `folder`, so reading it many times is safe. `unlabelled` counts rows
-    without a label by outcome.
+    without a label by outcome. `classes` are those of a multiclass label, in their order; `_label`
+    is a position among them.
     """
 
     folder: str
@@ -61,13 +68,23 @@ class TrainingSnapshot:
     quality: ContractCounts
     splits: Mapping[Split, SplitCounts]
     unlabelled: Mapping[str, int]
+    classes: tuple[str, ...] = ()
 
     def read(self, spark: SparkSession, *splits: Split) -> DataFrame:
         """Labelled rows of these splits; of all when none is named."""
         from pyspark.sql import functions as F
 
         rows = spark.read.parquet(self.folder).where(F.col(LABEL).isNotNull())
+        if self.classes:
+            rows = rows.withColumn(LABEL, _position(self.classes))
         return rows.where(F.col(SPLIT).isin([split.value for split in splits])) if splits else rows
+
+
+def _position(classes: Sequence[str]) -> Column:
+    from pyspark.sql import functions as F
+
+    pairs = ((F.lit(name), F.lit(float(place))) for place, name in enumerate(classes))
+    return F.create_map(*(cell for pair in pairs for cell in pair))[F.col(LABEL)]
 
 
 def with_label(rows: DataFrame, label: Label, labels: DataFrame | None) -> DataFrame:
@@ -133,22 +150,39 @@ def _time_split(split: TimeSplit) -> Column:
 
 
 def infer_task(rows: DataFrame, label: Label) -> Task:
-    """The declared task, else by type: boolean or only 0 and 1 is binary, other numbers are not.
+    """The declared task, else by type.
 
-    Raises TypeMismatch for a label that is neither a number nor a boolean.
+    A string is multiclass, a boolean or only 0 and 1 is binary, other numbers are neither.
+    Raises TypeMismatch for a label that is none of them, and for one of two strings: which of them
+    is class 1 is not known.
     """
     from pyspark.sql import functions as F
-    from pyspark.sql.types import BooleanType, NumericType
+    from pyspark.sql.types import BooleanType, IntegralType, NumericType, StringType
 
     kind = rows.schema[LABEL].dataType
-    if not isinstance(kind, (BooleanType, NumericType)):
+    numbers: tuple[type, ...] = (BooleanType, NumericType)
+    fitting, expected = {
+        None: ((*numbers, StringType), "boolean, number or string"),
+        Task.MULTICLASS: ((BooleanType, IntegralType, StringType), "string or whole number"),
+    }.get(label.task, (numbers, "boolean or number"))
+    if not isinstance(kind, fitting):
         raise TypeMismatch(
-            f"the label ({label.expression}) is {kind.simpleString()}, expected boolean or number",
+            f"the label ({label.expression}) is {kind.simpleString()}, expected {expected}",
             where="label",
-            hint="write an expression: {expression: \"churned = 'yes'\"}",
+            hint=_WRITE,
         )
     if label.task is not None:
         return label.task
+    if isinstance(kind, StringType):
+        values = rows.where(F.col(LABEL).isNotNull()).select(LABEL).distinct().limit(3).collect()
+        if len(values) == 3:
+            return Task.MULTICLASS
+        shown = " and ".join(sorted(repr(value[LABEL]) for value in values)) or "no value at all"
+        raise TypeMismatch(
+            f"the label ({label.expression}) has {shown}: which of them is class 1 is not known",
+            where="label",
+            hint=f"{_WRITE}, or say `task: multiclass`",
+        )
     if isinstance(kind, BooleanType):
         return Task.BINARY
     other = rows.where(F.col(LABEL).isNotNull() & ~F.col(LABEL).isin(0, 1)).limit(1).count()
@@ -160,13 +194,37 @@ def count_splits(rows: DataFrame, task: Task, where: str) -> dict[Split, SplitCo
     from pyspark.sql import functions as F
 
     labelled = rows.where(F.col(LABEL).isNotNull())
-    counted = labelled.groupBy(SPLIT).agg(
-        F.count(F.lit(1)).alias("rows"), F.sum(LABEL).alias("label_sum")
-    )
+    total = F.lit(None) if task is Task.MULTICLASS else F.sum(LABEL)
+    counted = labelled.groupBy(SPLIT).agg(F.count(F.lit(1)).alias("rows"), total.alias("label_sum"))
     found = {row[SPLIT]: SplitCounts(row["rows"], row["label_sum"]) for row in counted.collect()}
     for split in Split:
         _check_split(split, found.get(split.value), task, where)
     return {split: found[split.value] for split in Split}
+
+
+def find_classes(rows: DataFrame, where: str, *, numbers: bool) -> tuple[str, ...]:
+    """The labels of all splits in their order, of `numbers` that of the numbers.
+
+    Raises OneClassLabel for fewer than two and TypeMismatch for more than `MOST_CLASSES`.
+    """
+    from pyspark.sql import functions as F
+
+    labels = rows.where(F.col(LABEL).isNotNull()).select(LABEL).distinct()
+    found = [row[LABEL] for row in labels.limit(MOST_CLASSES + 1).collect()]
+    if len(found) < 2:
+        raise OneClassLabel(
+            f"the label is {found[0]!r} in all rows" if found else "no row has a label",
+            where=where,
+            hint="check label.expression",
+        )
+    if len(found) > MOST_CLASSES:
+        raise TypeMismatch(
+            f"the label has more than {MOST_CLASSES} values, too many to tell apart",
+            where=where,
+            hint="group the rare ones in label.expression; a number to predict is `task: "
+            "regression`",
+        )
+    return tuple(sorted(found, key=int if numbers else None))
 
 
 def _check_split(split: Split, counts: SplitCounts | None, task: Task, where: str) -> None:
@@ -245,7 +303,9 @@ def materialise(
     valid = judged.where(is_valid()).drop(*CONTRACT_COLUMNS)
     labelled = with_label(valid, label, pins.label.read(spark) if pins.label else None)
     task = infer_task(labelled, label)
-    labelled = labelled.withColumn(LABEL, F.col(LABEL).cast("double"))
+    several = task is Task.MULTICLASS
+    numbers = labelled.schema[LABEL].dataType.typeName() in ("byte", "short", "integer", "long")
+    labelled = labelled.withColumn(LABEL, F.col(LABEL).cast("string" if several else "double"))
     keep = dict.fromkeys([*source.key, *workload.report.segments, LABEL, SPLIT, OUTCOME])
     featured = feature_frame(
         labelled,
@@ -256,14 +316,16 @@ def materialise(
         keep=tuple(keep),
     )
     stored = _store(featured, folder, source.key)
+    table = str(pins.source)
     return TrainingSnapshot(
         folder=folder,
         task=task,
         key=source.key,
         features=features,
         quality=quality,
-        splits=count_splits(stored, task, str(pins.source)),
+        splits=count_splits(stored, task, table),
         unlabelled=_count_unlabelled(stored),
+        classes=find_classes(stored, table, numbers=numbers) if several else (),
     )
 
 

@@ -28,9 +28,14 @@ if TYPE_CHECKING:
 #: The metrics that a page has room for; run results and MLflow have them all.
 _SHOWN = {
     Task.BINARY: ("average_precision", "roc_auc", "log_loss", "calibration_error"),
+    Task.MULTICLASS: ("log_loss", "accuracy", "balanced_accuracy", "calibration_error"),
     Task.REGRESSION: ("rmse", "mae", "r2"),
 }
-_SEGMENT_METRIC = {Task.BINARY: "roc_auc", Task.REGRESSION: "rmse"}
+_SEGMENT_METRIC = {
+    Task.BINARY: "roc_auc",
+    Task.MULTICLASS: "accuracy",
+    Task.REGRESSION: "rmse",
+}
 _MOST_FEATURES = 25
 
 
@@ -60,8 +65,8 @@ class TrainingFacts:
 def training_report(job: Job, facts: TrainingFacts) -> page.Report:
     """The document; every number in it was computed on all rows of its split."""
     workload, trained = job.workload, facts.trained
-    binary = trained.snapshot.task is Task.BINARY
-    predicted = _residuals(facts) if not binary else None
+    task = trained.snapshot.task
+    predicted = _residuals(facts) if task is Task.REGRESSION else None
     return page.Report(
         kind=page.Kind.TRAINING,
         workload=workload.name,
@@ -70,7 +75,7 @@ def training_report(job: Job, facts: TrainingFacts) -> page.Report:
         description=workload.description,
         summary=_summary(facts),
         notes=tuple(job.run.warnings),
-        task=trained.snapshot.task,
+        task=task,
         model=_model(facts),
         pins=pins_of(job.run),
         data=_data(trained),
@@ -80,10 +85,11 @@ def training_report(job: Job, facts: TrainingFacts) -> page.Report:
         ),
         comparison=_comparison(facts, workload.gate.confidence),
         gate=_gate(facts.decision),
-        curves=_curves(facts) if binary else None,
-        calibration=_calibration(facts) if binary else predicted and predicted[0],
+        curves=_curves(facts) if task is Task.BINARY else None,
+        confusion=_confusion(facts) if task is Task.MULTICLASS else None,
+        calibration=predicted[0] if predicted else _calibration(facts),
         residuals=predicted[1] if predicted else None,
-        scores=_scores(facts) if binary else None,
+        scores=_scores(facts),
         segments=_segments(job, facts),
         importance=_importance(trained.selected),
         timings=phases_of(job.run),
@@ -129,7 +135,22 @@ def _summary(facts: TrainingFacts) -> str:
     return (
         f"{trained.selected.name} was chosen of {len(trained.fitted)} candidates by "
         f"{trained.metric} on validation; on the {result.rows:,} test rows, read once, it has "
-        f"{trained.metric} {value:.4f}. Gate: {facts.decision.summary}."
+        f"{trained.metric} {value:.4f}.{_coverage(facts)} Gate: {facts.decision.summary}."
+    )
+
+
+def _coverage(facts: TrainingFacts) -> str:
+    """Of how many rows the label lies between the outermost quantiles, and of how many it should.
+
+    The label may be equal to the lowest quantile: then it counts as below.
+    """
+    answers, shares = facts.package.answers, list(facts.evidence.shares_below.values())
+    if len(shares) < 2:
+        return ""
+    names, levels = answers.quantile_names, answers.quantiles
+    return (
+        f" Between {names[0]} and {names[-1]} are {shares[-1] - shares[0]:.1%} of their labels "
+        f"({levels[-1] - levels[0]:.4g} of them should be)."
     )
 
 
@@ -162,7 +183,11 @@ def _data(trained: Trained) -> page.DataQuality:
             for outcome, rows in snapshot.unlabelled.items()
         ),
         splits=tuple(
-            page.SplitRows(split=split.value, rows=n.rows, label_mean=n.label_sum / n.rows)
+            page.SplitRows(
+                split=split.value,
+                rows=n.rows,
+                label_mean=None if n.label_sum is None else n.label_sum / n.rows,
+            )
             for split, n in snapshot.splits.items()
         ),
         features=tuple(_features(trained.preprocessor, learned_from)),
@@ -299,6 +324,18 @@ def _curves(facts: TrainingFacts) -> page.Curves:
     )
 
 
+def _confusion(facts: TrainingFacts) -> page.Confusion:
+    from lakescore.evaluation.confusion import confusion
+
+    found = confusion(facts.evidence.rows, facts.evidence.evaluation, model=CHALLENGER)
+    return page.Confusion(
+        model=facts.trained.selected.name,
+        split=Split.TEST.value,
+        classes=found.classes,
+        rows=found.rows,
+    )
+
+
 def _calibration(facts: TrainingFacts) -> page.Calibration | None:
     from lakescore.evaluation.curves import calibration_table
 
@@ -333,6 +370,8 @@ def _scores(facts: TrainingFacts) -> page.Histogram | None:
     result = facts.evidence.evaluation.result(CHALLENGER)
     if result.profile is None:
         return None
+    if facts.trained.snapshot.task is Task.MULTICLASS:
+        return _histogram(score_histogram(result.profile, ("wrong", "right")))
     return _histogram(score_histogram(result.profile))
 
 

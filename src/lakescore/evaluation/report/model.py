@@ -243,14 +243,33 @@ class CalibrationBin(Part):
 
 
 class Calibration(Part):
-    """Predicted against actual. Binary: probability and share; regression: values in `unit`."""
+    """Predicted against actual. Binary: probability and share; regression: values in `unit`.
+
+    Of several classes: the probability of the one that is said, and how often it is the right one.
+    """
 
     model: Text
     split: Text
     rows: NonNegativeInt
     bins: tuple[CalibrationBin, ...]
-    error: Number = Field(default=None, description="Expected calibration error, binary only.")
+    error: Number = Field(default=None, description="Expected calibration error, of classes.")
     unit: Text = ""
+
+
+class Confusion(Part):
+    """rows[i][j] are the rows of class i that `model` says are of class j."""
+
+    model: Text
+    split: Text
+    classes: tuple[Text, ...]
+    rows: tuple[tuple[NonNegativeInt, ...], ...]
+
+    @model_validator(mode="after")
+    def _is_square(self) -> Confusion:
+        sizes = {len(self.classes), len(self.rows), *map(len, self.rows)}
+        if len(sizes) > 1:
+            raise ValueError("the table needs one row and one column a class")
+        return self
 
 
 class HistogramSeries(Part):
@@ -284,8 +303,12 @@ class SegmentRow(Part):
 
     value: Text
     rows: NonNegativeInt
-    actual: Number = Field(default=None, description="Mean outcome.")
-    predicted: Number = Field(default=None, description="Mean prediction.")
+    actual: Number = Field(
+        default=None, description="Mean outcome; of several classes the share that is right."
+    )
+    predicted: Number = Field(
+        default=None, description="Mean prediction; of several classes the mean probability."
+    )
     metric: MetricValue | None = None
 
 
@@ -359,6 +382,7 @@ class Report(Part):
     comparison: ModelComparison | None = None
     gate: GateDecision | None = None
     curves: Curves | None = None
+    confusion: Confusion | None = None
     calibration: Calibration | None = None
     residuals: Histogram | None = None
     scores: Histogram | None = None

@@ -87,6 +87,7 @@ def sections(report: Report) -> tuple[Section, ...]:
         ("gate", "Gate decision", report.gate),
         ("comparison", "Model comparison", report.comparison and report.comparison.candidates),
         ("curves", "ROC and precision-recall", curves and (curves.roc or curves.precision_recall)),
+        ("confusion", "Classes taken for each other", report.confusion),
         ("calibration", calibration, report.calibration and report.calibration.bins),
         ("residuals", "Residuals", report.residuals),
         ("scores", "Score distribution", report.scores),

@@ -11,10 +11,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from lakescore.config.base import ConfigModel
-from lakescore.errors import MissingExtra, TrainingFailed
+from lakescore.errors import MissingExtra, TrainingFailed, UsageError
+from lakescore.matrix import Task
 from lakescore.models.base import Backend, Candidate, EncodedData, FittedModel
 from lakescore.models.deep.backend import choose_backend, launcher, rank_count
 from lakescore.models.deep.job import Shards, TrainingJob
@@ -50,6 +51,11 @@ class DeepTabularParameters(ConfigModel):
             "kept. 0: never stop.",
         ),
     ] = 5
+    quantiles: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        default=(),
+        description="Of a label that is a number: such as [0.1, 0.9], each a column beside the "
+        "prediction.",
+    )
     backend: Literal["auto", "single", "torch_distributor", "horovod"] = Field(
         default="auto",
         description="single: one process beside the driver. torch_distributor (Spark 3.4 and "
@@ -67,11 +73,17 @@ class DeepTabularParameters(ConfigModel):
     ] = 300
     total_seconds: Annotated[int, Field(ge=1, description="Of the whole training.")] = 86_400
 
+    @field_validator("quantiles")
+    @classmethod
+    def _ascending(cls, given: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(sorted(set(given)))
+
 
 class DeepTabular(Candidate):
     """A residual net with embeddings, fitted by PyTorch on one process or several ranks."""
 
     name = "deep_tabular"
+    tasks = frozenset(Task)
     parameters_type = DeepTabularParameters
     needs_all_slots = keeps_checkpoints = True
     #: What a search may vary: (lowest, highest, on a logarithmic scale).
@@ -86,6 +98,12 @@ class DeepTabular(Candidate):
     def _fit(
         self, data: EncodedData, labels: Labels, parameters: DeepTabularParameters, seed: int
     ) -> FittedModel:
+        if parameters.quantiles and data.task is not Task.REGRESSION:
+            raise UsageError(
+                f"quantiles are of a label that is a number, and this one is {data.task.value}",
+                where="candidates.deep_tabular.quantiles",
+                hint="remove that line",
+            )
         spark = data.train.sparkSession
         chosen = self.backend(parameters, spark)
         _require_torch()
@@ -142,6 +160,7 @@ def _job(
     folder: str,
 ) -> TrainingJob:
     """Write the shards, and say what every rank is to do."""
+    from lakescore.models.deep.progress import is_watched
     from lakescore.models.deep.shards import find_shards, local_path, standards, write_shards
     from lakescore.models.deep.watch import make_ready
 
@@ -173,6 +192,8 @@ def _job(
         resume=data.resume,
         deadline=time.time() + parameters.total_seconds,
         parameters=parameters.model_dump(mode="json"),
+        classes=data.classes,
+        is_watched=is_watched(),
         **splits,
     )
     make_ready(job)

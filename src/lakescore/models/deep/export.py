@@ -59,7 +59,7 @@ def exported(predictor: Predictor, job: TrainingJob) -> OnnxScorer:
             )
     finally:
         quiet.setLevel(level)
-    return OnnxScorer(job.schema.names, path.read_bytes())
+    return OnnxScorer(job.schema.names, path.read_bytes(), job.classes, job.quantiles)
 
 
 def check_parity(
@@ -68,7 +68,7 @@ def check_parity(
     """The largest difference between net and graph on these rows. Raises ParityFailed."""
     with torch.no_grad():
         said = predictor(torch.from_numpy(matrix)).numpy()
-    apart = np.abs(scorer.predict(matrix) - said) / np.maximum(1.0, np.abs(said))
+    apart = np.abs(scorer.predict_with_quantiles(matrix) - said) / np.maximum(1.0, np.abs(said))
     worst = float(apart.max(initial=0.0))
     if not worst <= TOLERANCE:
         raise ParityFailed(

@@ -47,7 +47,8 @@ class TrainingJob:
 
     `folder` (a path that every rank can write) takes what ranks tell each other and the driver;
     `checkpoints` outlives it. `standards` are of the numeric columns, in their order. `parameters`
-    are those of `DeepTabularParameters`; `deadline` is a Unix time.
+    are those of `DeepTabularParameters`; `deadline` is a Unix time; `classes` as in EncodedData.
+    `is_watched` where a terminal shows how far it is.
     """
 
     folder: str
@@ -64,10 +65,17 @@ class TrainingJob:
     resume: bool
     deadline: float
     parameters: dict[str, Any]
+    classes: int = 0
+    is_watched: bool = False
 
     @property
     def schema(self) -> MatrixSchema:
         return MatrixSchema(self.columns)
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """Ascending; of a regression alone."""
+        return tuple(self.parameters["quantiles"])
 
     @property
     def rank_rows(self) -> int:

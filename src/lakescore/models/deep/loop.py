@@ -62,6 +62,7 @@ class _Training:
             weight_decay=float(job.parameters["weight_decay"]),
         )
         self.train, self.validation = map(self._own, (job.train, job.validation))
+        self.held_out: float | None = None
         self.started = time.time()
 
     def run(self) -> None:
@@ -78,6 +79,7 @@ class _Training:
                     f"the validation loss is not finite after epoch {progress.epochs + 1}",
                     hint=_LOWER,
                 )
+            self.held_out = held_out if job.validation.rows else None
             self._add(progress, loss, held_out, job.train.rows / seconds)
             if self.ranks.rank == 0:
                 checkpoint.save(job, progress, self.net, self.optimiser)
@@ -108,7 +110,7 @@ class _Training:
             if not math.isfinite(summed):
                 raise self._not_finite(own, epoch, step)
             self.optimiser.step()
-            self.watch.step()
+            self.watch.step(epoch + (step + 1) / job.steps, self.held_out)
             total, rows = total + summed, rows + count
         return total / rows
 
@@ -133,8 +135,23 @@ class _Training:
         label = rows[:, -1]
         if self.job.task is Task.BINARY:
             return functional.binary_cross_entropy_with_logits(said, label.float(), reduction="sum")
+        if self.job.task is Task.MULTICLASS:
+            return functional.cross_entropy(said, label.long(), reduction="sum")
         standard = (label - self.job.label.mean) / self.job.label.scale
-        return functional.mse_loss(said, standard.float(), reduction="sum")
+        return self._number_loss(said, standard.float())
+
+    def _number_loss(self, said: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Squared error of the prediction, and the pinball loss of each quantile.
+
+        Koenker & Bassett, "Regression quantiles", Econometrica 46 (1978).
+        """
+        if not self.job.quantiles:
+            return functional.mse_loss(said, label, reduction="sum")
+        loss = functional.mse_loss(said[:, 0], label, reduction="sum")
+        for place, level in enumerate(self.job.quantiles, start=1):
+            short = label - said[:, place]
+            loss = loss + torch.maximum(level * short, (level - 1) * short).sum()
+        return loss
 
     def _mean_gradients(self, loss: float, rows: int) -> tuple[float, float]:
         """Over all rows of all ranks; the summed loss and the number of these rows."""

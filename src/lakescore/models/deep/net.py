@@ -46,10 +46,12 @@ class ResidualLayer(nn.Module):
 
 
 class TabularNet(nn.Module):
-    """From the encoded matrix, shape (rows, columns) of doubles, to one float32 a row.
+    """From the encoded matrix, shape (rows, columns) of doubles, to float32s.
 
-    That is the log-odds of class 1, or the label in its standard deviations from its mean. A
-    number that is missing counts as the mean, with a column of its own that says so.
+    One a row, shape (rows,): the log-odds of class 1, or the label in its standard deviations from
+    its mean. Of several classes the logit of each, shape (rows, classes); with quantiles the
+    prediction and each of them, shape (rows, 1 + quantiles). A number that is missing counts as the
+    mean, with a column of its own that says so.
     """
 
     numeric: torch.Tensor
@@ -76,10 +78,12 @@ class TabularNet(nn.Module):
         self.layers = nn.Sequential(
             *(ResidualLayer(width, dropout) for _ in range(int(parameters["layers"])))
         )
-        self.last = nn.Sequential(nn.LayerNorm(width), nn.ReLU(), nn.Linear(width, 1))
+        outputs = job.classes or 1 + len(job.quantiles)
+        self.last = nn.Sequential(nn.LayerNorm(width), nn.ReLU(), nn.Linear(width, outputs))
 
     def forward(self, matrix: torch.Tensor) -> torch.Tensor:
-        return self.last(self.layers(self.first(self._inputs(matrix)))).squeeze(1)
+        said = self.last(self.layers(self.first(self._inputs(matrix))))
+        return said.squeeze(1) if said.shape[1] == 1 else said
 
     def _inputs(self, matrix: torch.Tensor) -> torch.Tensor:
         parts = []
@@ -97,16 +101,22 @@ class TabularNet(nn.Module):
 
 
 class Predictor(nn.Module):
-    """What is scored: the matrix in, the prediction as doubles out, shape (rows,)."""
+    """What is scored: the matrix in, the predictions as doubles out, shaped as a scorer's."""
 
     def __init__(self, net: TabularNet, job: TrainingJob) -> None:
         super().__init__()
         self.net = net
         self.task = job.task
+        self.has_quantiles = bool(job.quantiles)
         self.mean, self.scale = job.label.mean, job.label.scale
 
     def forward(self, matrix: torch.Tensor) -> torch.Tensor:
         said = self.net(matrix).double()
         if self.task is Task.BINARY:
             return torch.sigmoid(said)
+        if self.task is Task.MULTICLASS:
+            return torch.softmax(said, dim=1)
+        if self.has_quantiles:
+            # In order: they are learned one by one, and may cross (Chernozhukov et al., 2010).
+            said = torch.cat([said[:, :1], torch.sort(said[:, 1:], dim=1).values], dim=1)
         return said * self.scale + self.mean

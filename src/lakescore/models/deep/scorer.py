@@ -16,14 +16,14 @@ from lakescore.models.base import Scorer
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-_MODEL, _COLUMNS = "model.onnx", "columns.json"
+_MODEL, _DESCRIPTION = "model.onnx", "description.json"
 #: Rows that go through the graph at once: what is between its layers stays in a core's caches.
 _BLOCK_ROWS = 1_024
 
 
 @dataclass(frozen=True)
 class OnnxScorer(Scorer):
-    """A graph with one input, (rows, columns) of doubles, and one output, (rows,) of doubles.
+    """A graph with one input, (rows, columns) of doubles, and one output, doubles as `predict`'s.
 
     Blocks of rows have one size, the last one filled up: a matrix product may add in another
     order for another number of rows, and a row's score must not depend on those beside it.
@@ -32,10 +32,30 @@ class OnnxScorer(Scorer):
     kind: ClassVar[str] = "onnx"
     columns: tuple[str, ...]
     model: bytes
+    class_count: int = 0
+    levels: tuple[float, ...] = ()
+
+    @property
+    def classes(self) -> int:
+        return self.class_count
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        return self.levels
+
+    def predict_with_quantiles(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        checked = self._checked(matrix)
+        return self._answers(checked) if len(checked) else np.empty(self._shape(0))
 
     def _predict(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        answers = self._answers(matrix)
+        return answers[:, 0].copy() if self.levels else answers
+
+    def _answers(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Shape (rows,), (rows, classes) or (rows, 1 + quantiles)."""
         session = _session(self.model)
-        name, scores = session.get_inputs()[0].name, np.empty(len(matrix))
+        name = session.get_inputs()[0].name
+        scores = np.empty(self._shape(len(matrix)))
         for start in range(0, len(matrix), _BLOCK_ROWS):
             block = matrix[start : start + _BLOCK_ROWS]
             rows = len(block)
@@ -46,14 +66,28 @@ class OnnxScorer(Scorer):
             scores[start : start + rows] = session.run(None, {name: block})[0][:rows]
         return scores
 
+    def _shape(self, rows: int) -> tuple[int, ...]:
+        width = self.classes or (1 + len(self.levels) if self.levels else 0)
+        return (rows, width) if width else (rows,)
+
     def save(self, folder: Path) -> None:
         (folder / _MODEL).write_bytes(self.model)
-        (folder / _COLUMNS).write_text(json.dumps(self.columns), encoding="utf-8")
+        description = {
+            "columns": self.columns,
+            "classes": self.classes,
+            "quantiles": self.quantiles,
+        }
+        (folder / _DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> OnnxScorer:
-        columns = json.loads((folder / _COLUMNS).read_text(encoding="utf-8"))
-        return cls(tuple(columns), (folder / _MODEL).read_bytes())
+        told = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
+        return cls(
+            columns=tuple(told["columns"]),
+            model=(folder / _MODEL).read_bytes(),
+            class_count=int(told["classes"]),
+            levels=tuple(map(float, told["quantiles"])),
+        )
 
 
 @lru_cache(maxsize=4)

@@ -13,7 +13,8 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from lakescore.models.deep.watch import Signs, end_ranks, failure
+from lakescore.models.deep.progress import progress_bar
+from lakescore.models.deep.watch import Signs, end_ranks, failure, progress_of
 from lakescore.models.engines import engine_words
 
 if TYPE_CHECKING:
@@ -81,10 +82,13 @@ class _Watcher(threading.Thread):
         """What was late; nothing where it ended in time."""
         start_seconds = float(self._job.parameters["start_seconds"])
         began, signs = time.monotonic(), Signs(self._job)
-        while not self.over.wait(_POLL_SECONDS):
-            started = signs.look()
-            if started < self._job.ranks and time.monotonic() - began > start_seconds:
-                return f"{started} of {self._job.ranks} ranks started within {start_seconds:.0f} s"
-            if signs.overdue(_GRACE_SECONDS):
-                return "a rank showed no sign of life"
+        with progress_bar(self._job) as show:
+            while not self.over.wait(_POLL_SECONDS):
+                started = signs.look()
+                show(progress_of(self._job))
+                if started < self._job.ranks and time.monotonic() - began > start_seconds:
+                    of = f"{started} of {self._job.ranks}"
+                    return f"{of} ranks started within {start_seconds:.0f} s"
+                if signs.overdue(_GRACE_SECONDS):
+                    return "a rank showed no sign of life"
         return ""

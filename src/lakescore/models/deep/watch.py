@@ -8,6 +8,7 @@ stalls. So each rank leaves files below `<folder>/ranks`:
     <rank>.error.json   what it raised, and where
     <rank>.trace        where it was when it had made no step for too long; it then ends itself
     <rank>.done.json    what it trained
+    progress.json       how far rank 0 is
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from lakescore.models.deep.ranks import RankLost
 
 #: The watchdog is set anew at most so often: to do it each step would cost more than a step.
 _ARM_SECONDS = 0.5
+_PROGRESS = "progress.json"
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<function>\S+)')
 #: Functions in which a rank waits for the others.
 _WAITING = "_sum"
@@ -39,8 +41,8 @@ _WAITING = "_sum"
 class Watch:
     """Ends this process when it makes no step in time: even one that hangs outside of Python."""
 
-    def __init__(self, job: TrainingJob, alive: Path, trace: Path) -> None:
-        self._alive = alive
+    def __init__(self, job: TrainingJob, alive: Path, trace: Path, progress: Path | None) -> None:
+        self._alive, self._progress = alive, progress
         self._step_seconds = float(job.parameters["step_seconds"])
         self._deadline = job.deadline
         self._total_seconds = job.parameters["total_seconds"]
@@ -48,10 +50,16 @@ class Watch:
         self._armed = 0.0
         self._arm(float(job.parameters["start_seconds"]))
 
-    def step(self) -> None:
-        """A step was made. Raises TrainingFailed past the deadline of the whole training."""
+    def step(self, epochs: float | None = None, loss: float | None = None) -> None:
+        """A step was made. Raises TrainingFailed past the deadline of the whole training.
+
+        `epochs` are done, a fraction; `loss` is the last validation loss.
+        """
         if time.monotonic() - self._armed > _ARM_SECONDS:
             self._arm(self._step_seconds)
+            if self._progress is not None and epochs is not None:
+                with suppress(OSError):  # it is only shown
+                    _write(self._progress, {"epochs": epochs, "loss": loss})
         if time.time() > self._deadline:
             raise TrainingFailed(
                 f"not trained within {self._total_seconds} s",
@@ -82,7 +90,8 @@ def watched(job: TrainingJob, rank: int) -> Iterator[Watch]:
             file.write(f"{platform.node()} {os.getpid()} {_born(os.getpid())}")
     except FileExistsError:
         raise TrainingFailed(f"rank {rank} was started before, and failed") from None
-    watch = Watch(job, started, folder / f"{rank}.trace")
+    progress = folder / _PROGRESS if rank == 0 and job.is_watched else None
+    watch = Watch(job, started, folder / f"{rank}.trace", progress)
     try:
         yield watch
     except BaseException as error:
@@ -100,6 +109,14 @@ def done(job: TrainingJob, rank: int, told: Mapping[str, Any]) -> None:
 def make_ready(job: TrainingJob) -> None:
     """The folder in which the ranks say how they are."""
     _folder(job).mkdir(parents=True, exist_ok=True)
+
+
+def progress_of(job: TrainingJob) -> dict[str, Any] | None:
+    """What rank 0 told last of how far it is; None before it did, and where it cannot be read."""
+    try:
+        return _read(_folder(job) / _PROGRESS)
+    except (OSError, ValueError):
+        return None
 
 
 def results(job: TrainingJob) -> list[dict[str, Any]]:

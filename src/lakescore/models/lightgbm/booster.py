@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def interpreted(model_text: str, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """LightGBM's own predictions, on one thread. Shape (rows,)."""
+    """LightGBM's own predictions, on one thread. Shape (rows,), or (rows, classes)."""
     scores: npt.NDArray[np.float64] = _booster(model_text).predict(matrix, num_threads=1)
     return scores
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from lakescore.config.base import ConfigModel
+from lakescore.matrix import Task
 from lakescore.models.base import Backend, Candidate, EncodedData, FittedModel
 from lakescore.models.labels import Labels
 from lakescore.models.lightgbm.backend import choose_backend
@@ -29,7 +30,8 @@ class LightGBMParameters(ConfigModel):
             ge=0,
             le=5_000,
             description="Stop after so many rounds without a better validation metric "
-            "(average precision, or squared error) and keep the best. 0: never stop.",
+            "(average precision, multiclass log loss or squared error) and keep the best. "
+            "0: never stop.",
         ),
     ] = 30
     min_data_in_leaf: Annotated[int, Field(ge=0)] = 50
@@ -61,6 +63,7 @@ class LightGBM(Candidate):
     """Gradient-boosted trees, fitted by SynapseML on Spark or natively in one process."""
 
     name = "lightgbm"
+    tasks = frozenset(Task)
     parameters_type = LightGBMParameters
 
     def _fit(

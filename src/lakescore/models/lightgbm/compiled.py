@@ -192,6 +192,8 @@ def _compiled_wrongly(scratch: Path, text: str) -> str | None:
     model = read_model_text(text, str(scratch))
     if model.is_linear:
         return "lleaves ignores the linear functions in this model's leaves"
+    if model.classes:
+        return "of several classes lleaves' probabilities differ from LightGBM's in the last bit"
     try:
         compiled = CompiledModel(_lleaves(scratch))
     except Exception as error:  # lleaves raises assertions and LLVM errors alike

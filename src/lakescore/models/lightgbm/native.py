@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lakescore.matrix import LABEL, Split, Task
+from lakescore.matrix import LABEL, Split
 from lakescore.models.base import EncodedData, FittedModel
 from lakescore.models.engines import is_local
 from lakescore.models.labels import Labels
@@ -40,7 +40,7 @@ def fit_native(
     """Fit with the lightgbm package. Raises MissingExtra without it."""
     lightgbm = require_lightgbm("backend: native")
     stop_after = patience(parameters, labels)
-    options = training_options(data.task, parameters, seed)
+    options = training_options(data, parameters, seed)
     if is_local(spark := data.train.sparkSession):
         options["num_threads"] = spark.sparkContext.defaultParallelism
     train = _dataset(lightgbm, data, Split.TRAIN, options)
@@ -64,9 +64,11 @@ def fit_native(
     )
 
 
-def training_options(task: Task, parameters: LightGBMParameters, seed: int) -> dict[str, Any]:
+def training_options(
+    data: EncodedData, parameters: LightGBMParameters, seed: int
+) -> dict[str, Any]:
     """LightGBM's own options; deterministic whatever the number of threads."""
-    objective, metric = OBJECTIVES[task]
+    objective, metric = OBJECTIVES[data.task]
     own = parameters.model_dump(exclude=_NOT_LIGHTGBMS)
     return own | {
         "objective": objective,
@@ -75,6 +77,7 @@ def training_options(task: Task, parameters: LightGBMParameters, seed: int) -> d
         "deterministic": True,
         "force_col_wise": True,
         "verbosity": -1,
+        **({"num_class": data.classes} if data.classes else {}),
     }
 
 

@@ -13,7 +13,7 @@ from lakescore.errors import ModelBroken, ModelNotFound
 from lakescore.models.base import Scorer
 from lakescore.models.lightgbm.booster import interpreted
 from lakescore.models.lightgbm.compiled import local_cache
-from lakescore.models.lightgbm.text import ModelText, read_model_text
+from lakescore.models.lightgbm.text import ModelText, read_model_text, refuse_several_outputs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +24,7 @@ _MODEL, _COLUMNS = "model.txt", "columns.json"
 
 @dataclass(frozen=True)
 class LightGBMScorer(Scorer):
-    """A LightGBM model with one output: the probability of class 1, or the value.
+    """A LightGBM model: of the probability of class 1, of each class, or of the value.
 
     Compiled and interpreted predictions are the same doubles: a compiled model that is not
     bit for bit equal on rows made from the model's own thresholds is never used.
@@ -39,7 +39,7 @@ class LightGBMScorer(Scorer):
         """A model that LightGBM or SynapseML saved as text; its columns are its feature names.
 
         Raises ModelNotFound, ModelBroken for a truncated or contradictory file, and UsageError
-        for a model with several outputs.
+        for a model with several outputs: it does not tell what its classes are called.
         """
         try:
             text = path.read_text(encoding="utf-8")
@@ -47,7 +47,13 @@ class LightGBMScorer(Scorer):
             raise ModelNotFound("there is no such file", where=str(path)) from error
         except (OSError, UnicodeDecodeError) as error:
             raise ModelBroken(f"cannot be read as text: {error}", where=str(path)) from error
-        return cls(read_model_text(text, str(path)).feature_names, text)
+        model = read_model_text(text, str(path))
+        refuse_several_outputs(model, str(path))
+        return cls(model.feature_names, text)
+
+    @property
+    def classes(self) -> int:
+        return self.description.classes
 
     @cached_property
     def description(self) -> ModelText:

@@ -16,6 +16,7 @@ CELL_BYTES = 8
 #: Objective and early-stopping metric by task.
 OBJECTIVES = {
     Task.BINARY: ("binary", "average_precision"),
+    Task.MULTICLASS: ("multiclass", "multi_logloss"),
     Task.REGRESSION: ("regression", "l2"),
 }
 

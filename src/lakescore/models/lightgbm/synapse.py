@@ -90,6 +90,10 @@ def training_rows(data: EncodedData, labels: Labels, stop_after: int, workers: i
         held_out = _at_most(data.validation, labels.validation.rows, data.schema)
         marked = held_out.select(vector, LABEL, F.lit(True).alias(_IS_VALIDATION))
         rows = rows.unionByName(marked)
+    if data.classes:
+        # Else it counts the classes of these rows, and takes at most 100.
+        told = {"ml_attr": {"type": "nominal", "num_vals": data.classes}}
+        rows = rows.withColumn(LABEL, F.col(LABEL).alias(LABEL, metadata=told))
     return rows.coalesce(1) if workers == 1 else rows.repartition(workers)
 
 
@@ -117,9 +121,9 @@ def estimator(
         # not: with `stop_after` rounds to spare, every best round up to the last is found.
         options["numIterations"] += stop_after
         options |= {"earlyStoppingRound": stop_after, "validationIndicatorCol": _IS_VALIDATION}
-    if data.task is Task.BINARY:
-        return LightGBMClassifier(isUnbalance=False, **options)
-    return LightGBMRegressor(**options)
+    if data.task is Task.REGRESSION:
+        return LightGBMRegressor(**options)
+    return LightGBMClassifier(isUnbalance=False, **options)
 
 
 def _options(data: EncodedData, parameters: LightGBMParameters, seed: int) -> dict[str, Any]:

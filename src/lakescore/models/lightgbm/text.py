@@ -30,7 +30,7 @@ class TreeText:
 
 @dataclass(frozen=True)
 class ModelText:
-    """A LightGBM model with one output, as its text describes it."""
+    """A LightGBM model, as its text describes it."""
 
     header: Mapping[str, str]
     trees: tuple[TreeText, ...]
@@ -45,7 +45,15 @@ class ModelText:
         return (self.header.get("objective") or " ").split(" ")[0]
 
     @property
+    def classes(self) -> int:
+        """How many numbers a row gets, where it is more than one; else 0."""
+        outputs = int(self.header["num_tree_per_iteration"])
+        return outputs if outputs > 1 else 0
+
+    @property
     def task(self) -> Task:
+        if self.classes:
+            return Task.MULTICLASS
         return Task.BINARY if self.objective in _CLASSES else Task.REGRESSION
 
     @property
@@ -66,24 +74,29 @@ class ModelText:
 def read_model_text(text: str, where: str) -> ModelText:
     """Parse and check a model.
 
-    Raises ModelBroken when it is truncated or contradicts itself, UsageError for a model with
-    several outputs (multiclass).
+    Raises ModelBroken when it is truncated or contradicts itself.
     """
     try:
-        model = _parse(text)
+        return _parse(text)
     except (ValueError, KeyError, IndexError) as error:
         raise ModelBroken(
             f"not a whole LightGBM text model: {error}",
             where=where,
             hint="save it again with Booster.save_model",
         ) from error
-    outputs = int(model.header["num_tree_per_iteration"])
-    if outputs != 1:
+
+
+def refuse_several_outputs(model: ModelText, where: str) -> None:
+    """Raises UsageError for a model of several classes that was trained elsewhere.
+
+    It does not tell what they are called.
+    """
+    if model.classes:
         raise UsageError(
-            f"the model has {outputs} outputs; lakescore scores binary and regression models",
+            f"the model has {model.classes} outputs; of models that were trained elsewhere "
+            "lakescore scores those with one",
             where=where,
         )
-    return model
 
 
 def _parse(text: str) -> ModelText:
@@ -93,7 +106,8 @@ def _parse(text: str) -> ModelText:
     names = header["feature_names"].split(" ")
     if columns < 1 or len(names) != columns:
         raise ValueError(f"it names {len(names)} columns and states {columns}")
-    int(header["num_tree_per_iteration"])
+    if int(header["num_tree_per_iteration"]) < 1:
+        raise ValueError("it states no tree an iteration")
     trees: list[TreeText] = []
     for block in blocks:
         if block[0] == _END:

@@ -1,0 +1,1 @@
+"""The workloads as a Databricks asset bundle: written from conf/, and checked."""
