@@ -17,7 +17,10 @@ pytestmark = pytest.mark.browser
 #: Texts whose colour stands out less than WCAG AA asks: [text, ratio].
 LOW_CONTRAST = """(() => {
   const channel = v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-  const parse = c => (c.match(/[\\d.]+/g) || []).map(Number);
+  const parse = c => {
+    const numbers = (c.match(/[\\d.]+/g) || []).map(Number);
+    return c.startsWith('color(') ? numbers.map((v, i) => i < 3 ? 255 * v : v) : numbers;
+  };
   const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
   const behind = node => {
     for (let at = node; at; at = at.parentElement) {
