@@ -57,7 +57,7 @@ def precision_recall_chart(curves: Sequence[Curve], *, positives: float) -> Mark
     return _curves(chart, curves)
 
 
-def calibration_chart(calibration: Calibration) -> Markup:
+def calibration_chart(calibration: Calibration, outcome: str = "positives") -> Markup:
     """Mean prediction against mean outcome by bin, with whiskers; dots grow with their rows."""
     probability = calibration.unit == ""
     unit = "" if probability else f", {calibration.unit}"
@@ -68,7 +68,7 @@ def calibration_chart(calibration: Calibration) -> Markup:
         "; ".join(map(_bin_text, calibration.bins)),
     )
     x = Axis(domain, f"mean predicted {'probability' if probability else 'value'}{unit}")
-    y = Axis(domain, f"actual {'share of positives' if probability else 'mean'}{unit}")
+    y = Axis(domain, f"actual {f'share of {outcome}' if probability else 'mean'}{unit}")
     ideal = Key("predicted = actual", "reference")
     chart = plot(caption, x, y, height=_CURVE_HEIGHT, keys=(ideal,))
     _reference(chart, (domain[0], domain[0]), (domain[1], domain[1]))
