@@ -34,8 +34,6 @@ from tests.workspace import USER, Workspace, empty_workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = Deployment(catalog="main")
-#: A bundle has been written for the workloads of conf/, so these are its jobs.
-JOBS = sorted((ROOT / "resources").glob("*.job.yml"))
 
 
 def read(path: Path) -> dict[str, Any]:
