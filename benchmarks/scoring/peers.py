@@ -110,25 +110,20 @@ def synapse(job: Job) -> None:
 
 def spark_udf(job: Job) -> None:
     """MLflow's pyfunc model as a Spark UDF, one LightGBM thread a task."""
-    import mlflow.pyfunc
-
-    assert job.spark is not None
-    _set(job, "spark.sql.execution.arrow.maxRecordsPerBatch", job.options.get("batch", "65536"))
-    predict = mlflow.pyfunc.spark_udf(
-        job.spark, _pyfunc_folder(job), result_type="double", env_manager="local"
-    )
-    job.write(job.source.select("id", predict(*job.inputs).alias("prediction")))
+    _by_udf(job, _pyfunc_folder(job), batch="65536")
 
 
 def net_udf(job: Job) -> None:
     """The same net in MLflow's own ONNX flavour as a Spark UDF, one thread a task."""
+    _by_udf(job, _onnx_folder(job), batch="10000")
+
+
+def _by_udf(job: Job, folder: str, *, batch: str) -> None:
     import mlflow.pyfunc
 
     assert job.spark is not None
-    _set(job, "spark.sql.execution.arrow.maxRecordsPerBatch", job.options.get("batch", "10000"))
-    predict = mlflow.pyfunc.spark_udf(
-        job.spark, _onnx_folder(job), result_type="double", env_manager="local"
-    )
+    _set(job, "spark.sql.execution.arrow.maxRecordsPerBatch", job.options.get("batch", batch))
+    predict = mlflow.pyfunc.spark_udf(job.spark, folder, result_type="double", env_manager="local")
     job.write(job.source.select("id", predict(*job.inputs).alias("prediction")))
 
 

@@ -11,11 +11,6 @@ import typer
 
 from lakescore.cli.options import AsJson, Conf
 
-#: What the environment file reads of a cluster's environment, as the bundle says it.
-_IN_THE_BUNDLE = {
-    "LAKESCORE_CATALOG": "${var.catalog}",
-    "LAKESCORE_SCHEMA": "${resources.schemas.lakescore.name}",
-}
 _STEPS = ("ingest", "train", "promote", "rollback", "restore", "score", "backfill", "maintain")
 
 
@@ -38,7 +33,7 @@ def bundle(
     from lakescore.errors import UsageError
     from lakescore.workflows.bundle.check import check_bundle
     from lakescore.workflows.bundle.files import job_files, write_bundle
-    from lakescore.workflows.bundle.jobs import Deployment
+    from lakescore.workflows.bundle.jobs import ENVIRONMENT, Deployment
 
     folder = _own_conf(conf)
     place = (root or folder.parent).resolve()
@@ -48,8 +43,8 @@ def bundle(
             where="--root",
             hint="leave --root out, or name a folder above the configuration",
         )
-    settings = load_settings(folder, env, environ=_IN_THE_BUNDLE)
-    workloads = load_workloads(folder, environ=_IN_THE_BUNDLE)
+    settings = load_settings(folder, env, environ=ENVIRONMENT)
+    workloads = load_workloads(folder, environ=ENVIRONMENT)
     if not workloads:
         raise UsageError(
             "there is no workload", where=str(folder / "workloads"), hint="lakescore init NAME …"
@@ -59,7 +54,7 @@ def bundle(
         env=env,
         conf=f"${{workspace.file_path}}/{folder.relative_to(place).as_posix()}",
         library=library,
-        catalog=settings.lake.catalog or "${var.catalog}",
+        catalog=settings.lake.catalog or ENVIRONMENT["LAKESCORE_CATALOG"],
     )
     wanted = job_files(workloads, settings.job_defaults, where)
     if check:

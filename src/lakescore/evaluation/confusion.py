@@ -36,17 +36,8 @@ def confusion(
 
     Raises LakescoreError for a model or split that was not evaluated.
     """
-    evaluation.result(model, split)
+    rows = ScoredRows.evaluated(df, evaluation, models=[model], split=split)
     classes = evaluation.classes
-    rows = ScoredRows.of(
-        df,
-        task=evaluation.task,
-        label=evaluation.label,
-        scores={model: evaluation.scores[model]},
-        by=evaluation.by,
-        splits=[split] if evaluation.by else [],
-        classes=len(classes),
-    )
     counted = rows.frame.groupBy(LABEL, said_column(0)).agg(F.count(F.lit(1)).alias("rows"))
     found = {(int(actual), int(said)): count for actual, said, count in counted.collect()}
     actual = [sum(found.get((i, j), 0) for j in range(len(classes))) for i in range(len(classes))]

@@ -147,15 +147,12 @@ def bootstrap(
     """
     require_columns(df, key, "the bootstrap")
     results = [evaluation.result(model, split) for model in evaluation.scores]
-    rows = ScoredRows.of(
+    rows = ScoredRows.evaluated(
         df,
-        task=evaluation.task,
-        label=evaluation.label,
-        scores=evaluation.scores,
-        by=evaluation.by,
-        splits=[split] if evaluation.by else [],
+        evaluation,
+        models=tuple(evaluation.scores),
+        split=split,
         keep={"key": F.xxhash64(*[exact_column(name) for name in key])},
-        classes=len(evaluation.classes),
     )
     statistic = _statistic(evaluation, split)
     found = resample(

@@ -39,15 +39,7 @@ def residuals(
     The edges are approximate quantiles: for reading, not for deciding.
     Raises LakescoreError for a model or split that was not evaluated.
     """
-    evaluation.result(model, split)
-    rows = ScoredRows.of(
-        df,
-        task=evaluation.task,
-        label=evaluation.label,
-        scores={model: evaluation.scores[model]},
-        by=evaluation.by,
-        splits=[split] if evaluation.by else [],
-    )
+    rows = ScoredRows.evaluated(df, evaluation, models=[model], split=split)
     (score,) = rows.score_columns
     frame = rows.frame.select(score, LABEL, (F.col(score) - F.col(LABEL)).alias("error"))
     cuts, low, high = _edges(frame, score)

@@ -22,6 +22,8 @@ from lakescore.matrix import Task
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+    from lakescore.evaluation.results import Evaluation
+
 #: The fixed column names.
 LABEL, SPLIT = "label", "split"
 #: How far probabilities of all classes may be from 1 together.
@@ -108,6 +110,33 @@ class ScoredRows:
             frame = _with_answers(frame, len(scores))
         wanted = F.col(SPLIT).isin(list(splits)) if splits else F.col(SPLIT).isNotNull()
         return cls(frame.where(wanted), task, tuple(scores), tuple(splits), classes)
+
+    @classmethod
+    def evaluated(
+        cls,
+        df: DataFrame,
+        evaluation: Evaluation,
+        *,
+        models: Sequence[str],
+        split: str,
+        keep: Mapping[str, Column] | None = None,
+    ) -> ScoredRows:
+        """The rows of one split of an evaluation, as `df` holds them, with some of its models.
+
+        Raises ColumnMissing; LakescoreError for a model or split that was not evaluated.
+        """
+        for model in models:
+            evaluation.result(model, split)
+        return cls.of(
+            df,
+            task=evaluation.task,
+            label=evaluation.label,
+            scores={model: evaluation.scores[model] for model in models},
+            by=evaluation.by,
+            splits=[split] if evaluation.by else [],
+            keep=keep,
+            classes=len(evaluation.classes),
+        )
 
     @property
     def score_columns(self) -> tuple[str, ...]:

@@ -89,15 +89,12 @@ def evaluate_segments(
     require_columns(df, columns, "the segment table")
     models = tuple(models or evaluation.scores)
     results = [evaluation.result(model, split) for model in models]
-    rows = ScoredRows.of(
+    rows = ScoredRows.evaluated(
         df,
-        task=evaluation.task,
-        label=evaluation.label,
-        scores={model: evaluation.scores[model] for model in models},
-        by=evaluation.by,
-        splits=[split] if evaluation.by else [],
+        evaluation,
+        models=models,
+        split=split,
         keep={_value_column(index): as_text(name) for index, name in enumerate(columns)},
-        classes=len(evaluation.classes),
     )
     names = [_value_column(index) for index in range(len(columns))]
     counted = top_values(rows.frame, names, top=_TOP)

@@ -20,6 +20,13 @@ _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:")
 _UNSAFE = re.compile(r"[`;\x00-\x1f]")
 
 
+def qualified(catalog: str, parts: list[str]) -> list[str]:
+    """The parts of a table's full name: a is CATALOG.default.a, a.b is CATALOG.a.b."""
+    prefix = {1: [catalog, "default"], 2: [catalog]}
+    full = [*prefix.get(len(parts), []), *parts]
+    return full[1:] if full[0] == "spark_catalog" else full
+
+
 @dataclass(frozen=True)
 class TableDetail:
     """What Delta says of a table at its newest version; `size` of its `files` is in bytes."""
@@ -199,12 +206,9 @@ class Lake:
             )
         if self._root is not None:
             return Table(name, f"{self._root}/{'/'.join(parts)}", None, self._root)
-        return Table(name, None, ".".join(quoted(part) for part in self._qualified(parts)))
-
-    def _qualified(self, parts: list[str]) -> list[str]:
-        prefix = {1: [str(self._catalog), "default"], 2: [str(self._catalog)], 3: []}
-        qualified = [*prefix[len(parts)], *parts]
-        return qualified[1:] if qualified[0] == "spark_catalog" else qualified
+        return Table(
+            name, None, ".".join(quoted(part) for part in qualified(str(self._catalog), parts))
+        )
 
     def _path(self, name: str) -> str:
         if _SCHEME.match(name) or name.startswith("/"):

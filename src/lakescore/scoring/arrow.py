@@ -158,24 +158,30 @@ def _check(df: DataFrame, model: BatchScorer, layout: Layout) -> None:
         )
     if strangers := sorted(set(layout.key) - set(layout.keep)):
         raise UsageError(f"the key is not kept: {', '.join(strangers)}")
-    check_outputs(
-        layout.keep,
-        prediction_types(
-            layout.column, layout.class_column, layout.probabilities, model.answers
-        ).names,
-    )
-    if not model.answers.classes:
-        refuse_probabilities(layout.probabilities)
+    made = (layout.column, layout.class_column, layout.probabilities)
+    check_outputs(layout.keep, *made, model.answers)
 
 
-def check_outputs(kept: Sequence[str], added: Sequence[str]) -> None:
-    """Raises UsageError where two of the columns that are kept and added share a name."""
+def check_outputs(
+    kept: Sequence[str],
+    column: str,
+    class_column: str | None,
+    probabilities: str | None,
+    answers: Answers,
+) -> None:
+    """Raises UsageError where two of the columns kept and made share a name.
+
+    And for `probabilities` of a model that names no classes.
+    """
+    added = prediction_types(column, class_column, probabilities, answers).names
     clashes = {name.lower() for name in kept} & {name.lower() for name in added}
     if clashes or len(set(added)) < len(added):
         raise UsageError(
             f"two output columns would be called {', '.join(sorted(clashes)) or added[0]}",
             hint="change predictions.column, predictions.class_column or predictions.probabilities",
         )
+    if not answers.classes:
+        refuse_probabilities(probabilities)
 
 
 def refuse_probabilities(column: str | None) -> None:

@@ -256,14 +256,12 @@ def followed(spark: SparkSession, settings: Settings, plan: ScoringPlan) -> Scor
 
 
 def _check_outputs(plan: ScoringPlan) -> None:
-    from lakescore.scoring.arrow import check_outputs, prediction_types, refuse_probabilities
+    from lakescore.scoring.arrow import check_outputs
 
-    predictions, answers = plan.predictions, plan.model.answers
+    predictions = plan.predictions
     names = (predictions.column, predictions.class_column, predictions.probabilities)
     kept = dict.fromkeys([*plan.workload.source.key, *predictions.passthrough])
-    check_outputs(tuple(kept), prediction_types(*names, answers).names)
-    if not answers.classes:
-        refuse_probabilities(predictions.probabilities)
+    check_outputs(tuple(kept), *names, plan.model.answers)
 
 
 def _check_source(spark: SparkSession, plan: ScoringPlan) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from lakescore.config.job import ON_UPDATE, JobSpec
 from lakescore.config.workload import Workload
 from lakescore.errors import ConfigError
+from lakescore.lake.tables import qualified
 from lakescore.session.jars import SYNAPSE
 
 Job = dict[str, Any]
@@ -32,6 +33,11 @@ PACKAGES = {
 _SCORES = ("lightgbm", "lleaves", "onnxruntime")
 _SYNAPSE, _NETS = ("synapseml",), ("torch", "onnx", "onnxscript")
 _CLUSTER = "main"
+#: What the environment file reads of a cluster's environment, as the bundle says it.
+ENVIRONMENT = {
+    "LAKESCORE_CATALOG": "${var.catalog}",
+    "LAKESCORE_SCHEMA": "${resources.schemas.lakescore.name}",
+}
 #: What `make package` leaves, as a job file names it.
 WHEEL = "../dist/*.whl"
 #: Seconds between the end of a failed task and its retry, and between two starts on updates.
@@ -49,7 +55,7 @@ class Deployment:
     env: str = "databricks"
     conf: str = "${workspace.file_path}/conf"
     library: str = WHEEL
-    catalog: str = "${var.catalog}"
+    catalog: str = ENVIRONMENT["LAKESCORE_CATALOG"]
 
 
 HERE = Deployment()
@@ -160,10 +166,7 @@ def _cluster(spec: JobSpec) -> Job:
     return cluster | {
         "num_workers": spec.workers or "${var.workers}",
         "data_security_mode": "SINGLE_USER",
-        "spark_env_vars": {
-            "LAKESCORE_CATALOG": "${var.catalog}",
-            "LAKESCORE_SCHEMA": "${resources.schemas.lakescore.name}",
-        },
+        "spark_env_vars": dict(ENVIRONMENT),
     }
 
 
@@ -237,7 +240,7 @@ def _libraries(member: _Member, command: str) -> list[Job]:
 
 
 def _full_name(member: _Member) -> str:
-    """The source as the catalog has it, by the rule of `lake.tables.Lake`."""
+    """The source as the catalog has it."""
     table = member.workload.source.table
     if "/" in table:
         raise ConfigError(
@@ -245,9 +248,7 @@ def _full_name(member: _Member) -> str:
             where=f"conf/workloads/{member.workload.name}.yml: job.score",
             hint="give `score` a Quartz cron in place of on_update",
         )
-    parts = table.split(".")
-    prefix = {1: [member.where.catalog, "default"], 2: [member.where.catalog]}
-    return ".".join([*prefix.get(len(parts), []), *parts])
+    return ".".join(qualified(member.where.catalog, table.split(".")))
 
 
 def _backfill_by(member: _Member) -> str | None:
