@@ -6,8 +6,8 @@
     python -m benchmarks.scoring.bench --page PAGE.md --picture PICTURE.svg
 
 Each peer has a process of its own: a session, a warm-up on the smallest table (not with --smoke),
-then each size once. Trees are compiled for this host beforehand. The order of the peers turns from
-repeat to repeat. A result is kept in FOLDER/results.json as soon as it is there; `--page` and
+then each size once. What lleaves compiles is compiled beforehand. The order of the peers turns
+from repeat to repeat. A result is kept in FOLDER/results.json as soon as it is there; `--page` and
 `--picture` write what is kept, without running anything.
 """
 
@@ -27,8 +27,8 @@ from benchmarks.scoring.results import Results, machine, picture, table
 LARGE = 16_000_000
 SIZES = (1_000_000, 4_000_000, LARGE)
 TREE_PEERS = (
-    "lakescore", "by hand, general", "by hand, direct", "mlflow spark_udf", "SynapseML transform",
-    "no Spark",
+    "lakescore", "by hand, general", "by hand, direct", "by hand, lleaves", "mlflow spark_udf",
+    "SynapseML transform", "no Spark",
 )  # fmt: skip
 MLLIB_PEERS = ("lakescore", "MLlib transform")
 NET_PEERS = ("lakescore", "mlflow spark_udf, net")

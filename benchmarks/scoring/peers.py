@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -192,10 +192,18 @@ class _Encoding(PythonModel):
 
 
 def by_hand_general(job: Job) -> None:
-    """A script with mapInArrow and compiled trees: Spark reads the rows."""
+    """A script with mapInArrow and lakescore's own scorer: Spark reads the rows."""
+    _in_arrow(job, _Scores(job))
+
+
+def lleaves_in_arrow(job: Job) -> None:
+    """The same script with lleaves, the fastest public library that gives LightGBM's doubles."""
+    _in_arrow(job, _ByLleaves(job))
+
+
+def _in_arrow(job: Job, score: _Scores) -> None:
     assert job.spark is not None
     _set(job, "spark.sql.execution.arrow.maxRecordsPerBatch", job.options.get("batch", "65536"))
-    score = _Compiled(job)
 
     def score_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -211,7 +219,7 @@ def by_hand_direct(job: Job) -> None:
 
     assert job.spark is not None
     _set(job, "spark.sql.execution.arrow.maxRecordsPerBatch", job.options.get("batch", "65536"))
-    files, score, columns = local_files(job.source) or [], _Compiled(job), ["id", *job.inputs]
+    files, score, columns = local_files(job.source) or [], _Scores(job), ["id", *job.inputs]
 
     def score_file(numbers: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in numbers:
@@ -230,7 +238,7 @@ def no_spark(job: Job) -> None:
 
     files = DeltaTable(job.bench.path(job.shape, job.rows)).file_uris()
     Path(job.out).mkdir(parents=True)
-    score, columns = _Compiled(job), ["id", *job.inputs]
+    score, columns = _Scores(job), ["id", *job.inputs]
     work = [
         (score, columns, file, f"{job.out}/{place}.parquet") for place, file in enumerate(files)
     ]
@@ -238,7 +246,7 @@ def no_spark(job: Job) -> None:
         list(pool.map(_score_file, work))
 
 
-def _score_file(work: tuple[_Compiled, list[str], str, str]) -> None:
+def _score_file(work: tuple[_Scores, list[str], str, str]) -> None:
     score, columns, file, out = work
     schema = pa.schema({"id": pa.int64(), "prediction": pa.float64()})
     with pq.ParquetFile(file, memory_map=True) as rows, pq.ParquetWriter(out, schema) as writer:
@@ -246,17 +254,15 @@ def _score_file(work: tuple[_Compiled, list[str], str, str]) -> None:
             writer.write_batch(score.with_key(batch))
 
 
-class _Compiled:
-    """Compiled trees, by hand: made once a process, from lleaves' own cache file."""
-
-    _ready: Any = None
+class _Scores:
+    """The key and the scores of a batch, by the package's own scorer."""
 
     def __init__(self, job: Job) -> None:
-        self.text = job.model_text
-        self.inputs, self.levels = job.inputs, {k: pa.array(v) for k, v in job.levels.items()}
+        self.scorer, self.inputs = job.package.scorer, job.inputs
+        self.levels = {name: pa.array(values) for name, values in job.levels.items()}
 
     def with_key(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        matrix = np.empty((batch.num_rows, len(self.inputs)))
+        matrix = np.empty((batch.num_rows, len(self.inputs)), order=self._order)
         for place, name in enumerate(self.inputs):
             column = batch.column(name)
             if name in self.levels:
@@ -264,23 +270,45 @@ class _Compiled:
                 matrix[:, place] = column.fill_null(-1).to_numpy(zero_copy_only=False) + 1.0
             else:
                 matrix[:, place] = column.to_numpy(zero_copy_only=False)
-        scores = pa.array(self._model().predict(matrix, n_jobs=1))
+        scores = pa.array(self._predict(matrix))
         return pa.RecordBatch.from_arrays([batch.column("id"), scores], ["id", "prediction"])
 
-    def _model(self) -> Any:
-        if _Compiled._ready is None:
-            import lleaves
+    _order: Literal["C", "F"] = "F"
+    _ready: ClassVar[Any] = None
 
-            model = lleaves.Model(self.text)
-            model.compile(cache=f"{self.text}.o", fblocksize=1)
-            _Compiled._ready = model
-        return _Compiled._ready
+    def _predict(self, matrix: Any) -> Any:
+        """By a scorer that is made ready once a process."""
+        if _Scores._ready is None:
+            _Scores._ready = self.scorer
+        return _Scores._ready.predict(matrix)
+
+
+class _ByLleaves(_Scores):
+    """By lleaves, compiled once a process from its own cache file."""
+
+    _order: Literal["C", "F"] = "C"
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        self.text = job.model_text
+
+    def _predict(self, matrix: Any) -> Any:
+        if _Scores._ready is None:
+            _Scores._ready = _by_lleaves(self.text)
+        return _Scores._ready.predict(matrix, n_jobs=1)
+
+
+def _by_lleaves(text: str) -> Any:
+    import lleaves
+
+    model = lleaves.Model(text)
+    model.compile(cache=f"{text}.o", fblocksize=1)
+    return model
 
 
 def compile_trees(job: Job) -> None:
-    """For this host, before anything is timed: lakescore's own, and those of the scripts."""
-    job.package.compile()
-    _Compiled(job)._model()
+    """For this host, before anything is timed: what lleaves takes tens of seconds for."""
+    _by_lleaves(job.model_text)
 
 
 def mllib(job: Job) -> None:
@@ -324,6 +352,7 @@ PEERS: dict[str, Callable[[Job], None]] = {
     "lakescore": lakescore,
     "by hand, general": by_hand_general,
     "by hand, direct": by_hand_direct,
+    "by hand, lleaves": lleaves_in_arrow,
     "mlflow spark_udf": spark_udf,
     "SynapseML transform": synapse,
     "MLlib transform": mllib,

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from lakescore.models.lightgbm.booster import interpreted
+from lakescore.models.lightgbm.scorer import LightGBMScorer
 from tests.churn import Project, customers, make_project
 
 if TYPE_CHECKING:
@@ -80,19 +83,24 @@ def test_train_promote_and_score_each_row_once(
     assert scores.where("p_churn > 0 AND p_churn < 1").count() == 320
 
 
-def test_single_process_lightgbm_is_compiled_and_scores_the_same(
+def test_single_process_lightgbm_is_trained_and_scored(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     project.write_workload(features=["age", "spend", "plan"])
     assert project.run("train", "churn", "--json") == 0
     capsys.readouterr()
-    assert project.run("score", "churn", "--set", "scoring.compile=always", "--json") == 0
+    assert project.run("score", "churn", "--json") == 0
     assert project.result(capsys.readouterr().out)["counts"]["predicted"] == 300
-    compiled = {row.id: row.p_churn for row in project.rows("churn_scores").collect()}
 
-    project.write_workload(
-        features=["age", "spend", "plan"],
-        predictions={"table": "interpreted", "column": "p_churn"},
-    )
-    assert project.run("score", "churn", "--set", "scoring.compile=never", "--json") == 0
-    assert {row.id: row.p_churn for row in project.rows("interpreted").collect()} == compiled
+
+def test_lightgbms_trees_are_scored_by_native_code_to_the_last_bit() -> None:
+    import lightgbm
+
+    rows = np.random.default_rng(0).normal(size=(500, 3))
+    data = lightgbm.Dataset(rows, (rows[:, 0] > rows[:, 1]).astype(float))
+    options = {"objective": "binary", "min_data_in_leaf": 5, "verbosity": -1}
+    text = lightgbm.train(options, data, num_boost_round=9).model_to_string()
+    scorer = LightGBMScorer(("a", "b", "c"), text)
+
+    assert scorer._compiled is not None
+    assert np.array_equal(scorer.predict(rows), interpreted(text, rows))

@@ -190,11 +190,17 @@ def test_each_truncated_file_is_refused(scorer, tmp_path):
             load_scorer(folder)
 
 
-def test_compiling_changes_no_bit(scorer, tmp_path, monkeypatch):
-    monkeypatch.setenv("LAKESCORE_CACHE", str(tmp_path))
-    before = scorer.predict(tiny_matrix())
-    scorer.compile()
-
-    assert np.array_equal(scorer.predict(tiny_matrix()), before)
+def test_native_code_changes_no_bit(scorer, monkeypatch):
+    native = scorer.predict(tiny_matrix())
     if isinstance(scorer, ForestScorer):
-        assert scorer._compiled() is not None
+        assert scorer._ensemble is not None
+    for name in ("_ensemble", "_compiled"):
+        monkeypatch.setitem(vars(scorer), name, None)
+
+    assert np.array_equal(scorer.predict(tiny_matrix()), native)
+
+
+def test_the_layout_of_the_matrix_changes_no_bit(scorer):
+    by_rows, by_columns = np.ascontiguousarray(tiny_matrix()), np.asfortranarray(tiny_matrix())
+
+    assert np.array_equal(scorer.predict(by_rows), scorer.predict(by_columns))

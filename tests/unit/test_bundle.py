@@ -166,7 +166,7 @@ def test_workloads_may_share_their_jobs() -> None:
 
 
 def test_clusters_bring_what_fits_the_candidates_and_what_scores_any_champion() -> None:
-    scores = {"lightgbm", "lleaves", "onnxruntime"}
+    scores = {"lightgbm", "llvmlite", "onnxruntime"}
     net = workload(candidates=["prior", {"deep_tabular": {"backend": "torch_distributor"}}])
     jobs = jobs_of([net], JobSpec(), MAIN)
     train = tasks(jobs["churn_train"])

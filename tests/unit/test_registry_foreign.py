@@ -87,7 +87,7 @@ def pipeline_folder(folder: Path) -> Path:
     return folder
 
 
-def test_text_model_tells_its_inputs_and_is_scored_compiled(tmp_path):
+def test_text_model_tells_its_inputs_and_its_version(tmp_path):
     path = tmp_path / "model.txt"
     path.write_text(TEXT)
     model = open_model(str(path), trust=None)

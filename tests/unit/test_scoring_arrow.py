@@ -87,7 +87,6 @@ LAYOUT = Layout(
     probabilities="by_class",
     skip="refused",
     batch_rows=100,
-    compile=False,
 )
 
 

@@ -65,12 +65,6 @@ class ScoringSettings(ConfigModel):
     """How batches are scored."""
 
     batch_rows: int = Field(default=65_536, ge=1, description="Rows in one Arrow batch.")
-    compile: Literal["auto", "always", "never"] = Field(
-        default="auto", description="Compile trees for this host."
-    )
-    compile_min_rows: int = Field(
-        default=1_000_000, ge=0, description="`auto` compiles trees from this many rows on."
-    )
     road: Literal["auto", "general"] = Field(
         default="auto",
         description="`auto`: tasks read the source's files themselves where they can; `general`: "

@@ -103,7 +103,7 @@ class Preprocessor:
         return tuple(one.warning for one in self.features if one.warning is not None)
 
     def encode(self, batch: pa.RecordBatch | pa.Table) -> npt.NDArray[np.float64]:
-        """Shape (rows, columns), C-contiguous float64; see `MatrixColumn` for what it holds.
+        """Shape (rows, columns), float64, column by column; see `MatrixColumn` for what it holds.
 
         Columns are found by name (`input_columns`), others are ignored. Raises ColumnMissing
         and TypeMismatch.

@@ -80,7 +80,7 @@ class Scorer(ABC):
         return self.predict(matrix)
 
     def predict(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Score an encoded matrix of shape (rows, len(columns)), C-contiguous float64.
+        """Score an encoded matrix of shape (rows, len(columns)), float64, of any layout.
 
         Returns shape (rows,): the probability of class 1, or the predicted value; of a multiclass
         model shape (rows, classes), the probability of each class. A row's score does not depend
@@ -94,7 +94,7 @@ class Scorer(ABC):
         return self._predict(checked)
 
     def _checked(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """C-contiguous doubles of the model's columns. Raises ModelBroken."""
+        """Doubles of the model's columns. Raises ModelBroken."""
         import numpy as np
 
         if matrix.ndim != 2 or matrix.shape[1] != len(self.columns):
@@ -103,11 +103,11 @@ class Scorer(ABC):
                 f"the matrix is {shape}, the {self.kind} model takes {len(self.columns)} columns",
                 hint=f"its columns: {', '.join(self.columns)}",
             )
-        return np.ascontiguousarray(matrix, dtype=np.float64)
+        return np.asarray(matrix, dtype=np.float64)
 
     @abstractmethod
     def _predict(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Score a matrix that has at least one row and the right shape, type and layout."""
+        """Score a matrix that has at least one row and the right shape and type."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
@@ -117,9 +117,6 @@ class Scorer(ABC):
     @abstractmethod
     def load(cls, folder: Path) -> Scorer:
         """Read what `save` wrote. Raises ModelBroken when it is incomplete or altered."""
-
-    def compile(self) -> None:  # noqa: B027 - most scorers have nothing to compile
-        """Compile for this host, once, into the local cache. Predictions stay identical."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A LightGBM text model of someone else's, scored compiled over a table's own columns."""
+"""A LightGBM text model of someone else's, scored over a table's own columns."""
 
 from __future__ import annotations
 
@@ -39,14 +39,10 @@ class ForeignLightGBM:
     def predict(self, batch: pa.RecordBatch) -> npt.NDArray[np.float64]:
         """Score a batch; shape (rows,). Raises ColumnMissing, and TypeMismatch naming a column."""
         columns = cast_columns(batch, self._types).columns
-        matrix = np.empty((batch.num_rows, len(columns)))
+        matrix = np.empty((batch.num_rows, len(columns)), order="F")
         for index, column in enumerate(columns):
             matrix[:, index] = column.fill_null(np.nan).to_numpy(zero_copy_only=False)
         return self.scorer.predict(matrix)
-
-    def compile(self) -> None:
-        """Compile for this host, once, into the local cache."""
-        self.scorer.compile()
 
     @cached_property
     def _types(self) -> dict[str, str]:

@@ -47,7 +47,7 @@ class ForeignMLlib:
         """Score a batch; shape (rows,). Raises ColumnMissing, and ModelBroken for a missing value
         that the pipeline refuses.
         """
-        matrix = np.empty((batch.num_rows, len(self.inputs)))
+        matrix = np.empty((batch.num_rows, len(self.inputs)), order="F")
         columns = cast_columns(batch, self._doubles).columns
         for place, (name, column) in enumerate(zip(self.inputs, columns, strict=True)):
             values = column.fill_null(np.nan).to_numpy(zero_copy_only=False)
@@ -61,10 +61,6 @@ class ForeignMLlib:
                 )
             matrix[:, place] = values
         return self.scorer.predict(matrix)
-
-    def compile(self) -> None:
-        """Compile for this host, once, into the local cache, where there is something to."""
-        self.scorer.compile()
 
     @cached_property
     def _doubles(self) -> dict[str, str]:

@@ -116,7 +116,7 @@ def write_package_model(
         data=PACKAGE_FOLDER,
         inputs=inputs,
         outputs=outputs,
-        requirements=("lakescore", *_PYTHON, "lightgbm", "lleaves", "onnxruntime"),
+        requirements=("lakescore", *_PYTHON, "lightgbm", "llvmlite", "onnxruntime"),
     )
 
 

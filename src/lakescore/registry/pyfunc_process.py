@@ -75,9 +75,6 @@ class PyfuncScorer:
             self._child = _Child(self._archive, rows.schema, self._start_seconds)
         return self._child.predict(rows, self._batch_seconds)
 
-    def compile(self) -> None:
-        """Nothing to compile."""
-
     def close(self) -> None:
         """End the child now."""
         if self._child is not None:

@@ -51,9 +51,6 @@ class BatchScorer(Protocol):
     def predict(self, batch: pa.RecordBatch) -> npt.NDArray[np.float64]:
         """Shape (rows, *answers.shape). Columns are found by name; others are ignored."""
 
-    def compile(self) -> None:
-        """Compile for this host, once, where the model can be; else do nothing."""
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -67,7 +64,6 @@ class Layout:
     probabilities: str | None
     skip: str | None
     batch_rows: int
-    compile: bool
 
 
 def prediction_types(
@@ -100,13 +96,11 @@ def score_frame(
     skip: str | None = None,
     key: Sequence[str] = (),
     batch_rows: int = 65_536,
-    compile: bool = False,
 ) -> DataFrame:
     """The `keep` columns of `df`, untouched, then those of `prediction_types`.
 
     `skip` names a column: rows where it is not null get null predictions and are not shown to
-    the model. `key` names a row in an error and is part of
-    `keep`. `compile` compiles the model on each host first, where it can be.
+    the model. `key` names a row in an error and is part of `keep`.
 
     Raises ColumnMissing and UsageError at once. ModelBroken is raised by the task for a
     prediction that is not finite; `error_from_task` finds it in what Spark then raises.
@@ -120,7 +114,6 @@ def score_frame(
         probabilities=probabilities,
         skip=skip,
         batch_rows=batch_rows,
-        compile=compile,
     )
     _check(df, model, layout)
     needed = tuple(dict.fromkeys([*keep, *model.inputs, *([skip] if skip else [])]))
@@ -198,7 +191,7 @@ def _task(
     model: BatchScorer, layout: Layout, names: tuple[str, ...]
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def score_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        scorer = made_ready(model, layout.compile)
+        scorer = made_ready(model)
         for numbered in batches:
             batch = pa.RecordBatch.from_arrays(numbered.columns, names=names)
             for start in range(0, batch.num_rows, layout.batch_rows):
@@ -207,17 +200,14 @@ def _task(
     return score_partition
 
 
-def made_ready(model: BatchScorer, compile: bool) -> BatchScorer:
+def made_ready(model: BatchScorer) -> BatchScorer:
     """The worker's own copy of this model: tasks after the first reuse what it has built."""
     if model.sha256 not in _ready:
         _ready[model.sha256] = model
     _ready.move_to_end(model.sha256)
     while len(_ready) > _KEPT_SCORERS:
         _ready.popitem(last=False)
-    scorer = _ready[model.sha256]
-    if compile:
-        scorer.compile()
-    return scorer
+    return _ready[model.sha256]
 
 
 def scored(batch: pa.RecordBatch, scorer: BatchScorer, layout: Layout) -> pa.RecordBatch:

@@ -144,7 +144,7 @@ def _task(
     tasks: Sequence[tuple[_Part, ...]], model: BatchScorer, work: _Work
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def score_parts(numbers: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        scorer = made_ready(model, work.layout.compile)
+        scorer = made_ready(model)
         for batch in numbers:
             for number in batch.column(0).to_pylist():
                 path, rows, left = _score(tasks[number], scorer, work)

@@ -81,10 +81,6 @@ class ModelPackage:
         """
         return self.scorer.predict_with_quantiles(self.preprocessor.encode(batch))
 
-    def compile(self) -> None:
-        """Compile the scorer for this host, once, into the local cache."""
-        self.scorer.compile()
-
     @cached_property
     def sha256(self) -> str:
         """What the package is known by; the same before saving and after loading."""

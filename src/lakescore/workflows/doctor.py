@@ -84,7 +84,7 @@ def _jars() -> str:
 def _engines() -> Iterable[Check]:
     for package, extra, gives in (
         ("lightgbm", "train", "LightGBM, native and for scoring"),
-        ("lleaves", "train", "compiled tree scoring"),
+        ("llvmlite", "train", "trees scored by native code"),
         ("synapse", "synapse", "LightGBM distributed over Spark"),
     ):
         there = find_spec(package) is not None

@@ -43,7 +43,6 @@ def predict(
     frames: Mapping[str, DataFrame],
     output: Output,
     scoring: ScoringSettings,
-    compile_trees: bool = False,
     times: PredictionTimes | None = None,
 ) -> DataFrame:
     """`output.keep` columns of `rows`, then the prediction's own (see `prediction_types`).
@@ -69,7 +68,6 @@ def predict(
         scorer,
         **vars(output),
         batch_rows=scoring.batch_rows,
-        compile=compile_trees,
     )
 
 

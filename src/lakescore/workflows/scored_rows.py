@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
-    from lakescore.config.settings import ScoringSettings, Settings
+    from lakescore.config.settings import Settings
     from lakescore.config.workload import Context
     from lakescore.features.intervals import PredictionTimes
     from lakescore.lake.left_rows import LeftRows
@@ -74,17 +74,13 @@ class _Run:
             self.plan.workload, self.plan.model, self.plan.predictions.passthrough
         )[1]
 
-    def compiles(self, rows: int) -> bool:
-        return should_compile(self.settings.scoring, rows)
-
 
 def _by_spark(run: _Run, landed: DataFrame) -> ScoredRows:
     """The general road: whatever the rows, the contract and the model need."""
     scoped, found = _scoped(landed, run.plan.workload.source.key, run.plan.predictions.where)
     judged = _judged(run, scoped, repeats=found.repeats)
     times = _prediction_times(run.plan, judged)
-    scored = found.read - found.out_of_scope
-    frame = _predicted(run, judged, scored, repeats=found.repeats, times=times)
+    frame = _predicted(run, judged, repeats=found.repeats, times=times)
 
     def stage(folder: str) -> Staged:
         from lakescore.lake.staging import stage
@@ -121,14 +117,14 @@ def _directly(run: _Run, landed: DataFrame, inputs: Mapping[str, str]) -> Scored
             files,
             model,
             columns=_columns(run, inputs, left),
-            layout=_layout(run, found.read),
+            layout=_layout(run),
             leave=left,
             folder=str(local_folder(f"{folder}/direct")),
         )
         paths, schema = scored.paths, _schema(run, landed, repeats=found.repeats)
         if scored.left or not paths:
             judged = _judged(run, landed.where(left.condition()), repeats=found.repeats)
-            rest = _predicted(run, judged, scored.left, repeats=found.repeats, times=None)
+            rest = _predicted(run, judged, repeats=found.repeats, times=None)
             rest.write.parquet(f"{folder}/judged")
             paths = (*paths, f"{folder}/judged")
         return counted(run.spark, paths, schema, found.read)
@@ -151,7 +147,7 @@ def _schema(run: _Run, landed: DataFrame, *, repeats: bool) -> StructType:
     return type(schema)([*schema, *prediction_types(*names, run.plan.model.answers)])
 
 
-def _layout(run: _Run, rows: int) -> Layout:
+def _layout(run: _Run) -> Layout:
     from lakescore.scoring.arrow import Layout
 
     predictions = run.plan.predictions
@@ -164,7 +160,6 @@ def _layout(run: _Run, rows: int) -> Layout:
         probabilities=predictions.probabilities,
         skip=None,
         batch_rows=run.settings.scoring.batch_rows,
-        compile=run.compiles(rows),
     )
 
 
@@ -244,7 +239,6 @@ def _scoped(landed: DataFrame, key: Sequence[str], where: str | None) -> tuple[D
 def _predicted(
     run: _Run,
     judged: DataFrame,
-    rows: int,
     *,
     repeats: bool,
     times: PredictionTimes | None,
@@ -275,16 +269,8 @@ def _predicted(
             skip=REFUSAL,
         ),
         scoring=run.settings.scoring,
-        compile_trees=run.compiles(rows),
         times=times,
     )
-
-
-def should_compile(scoring: ScoringSettings, rows: int) -> bool:
-    """Compiling takes tens of seconds a host, so it must be worth it (or asked for)."""
-    if scoring.compile == "auto":
-        return rows >= scoring.compile_min_rows
-    return scoring.compile == "always"
 
 
 def check_freshness(

@@ -57,7 +57,7 @@ class OnnxScorer(Scorer):
         name = session.get_inputs()[0].name
         scores = np.empty(self._shape(len(matrix)))
         for start in range(0, len(matrix), _BLOCK_ROWS):
-            block = matrix[start : start + _BLOCK_ROWS]
+            block = np.ascontiguousarray(matrix[start : start + _BLOCK_ROWS])
             rows = len(block)
             if rows < _BLOCK_ROWS:
                 filled = np.zeros((_BLOCK_ROWS, matrix.shape[1]))

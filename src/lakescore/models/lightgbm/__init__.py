@@ -1,1 +1,1 @@
-"""LightGBM: fitted by SynapseML or in one process, scored compiled or by its own library."""
+"""LightGBM: fitted by SynapseML or in one process, scored by native code or by its own library."""

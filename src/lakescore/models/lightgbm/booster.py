@@ -21,7 +21,7 @@ def interpreted(model_text: str, matrix: npt.NDArray[np.float64]) -> npt.NDArray
 def rewritten(model_text: str, rounds: int | None = None) -> str:
     """The text as this LightGBM writes it, of all boosting rounds or the first `rounds`.
 
-    SynapseML's text lacks the last line, without which lleaves refuses a file.
+    SynapseML's text lacks its last line.
     """
     text: str = _booster(model_text).model_to_string(num_iteration=rounds or -1)
     return text

@@ -15,28 +15,26 @@ if TYPE_CHECKING:
 #: Missing, both zeros, what LightGBM rounds to zero (1e-35), infinite, and past 32-bit integers.
 _SPECIAL = (np.nan, 0.0, -0.0, 1e-36, -1e-36, 1e-35, np.inf, -np.inf, 1e300, -1e300)
 _SPECIAL_CODES = (np.nan, 0.0, -0.0, -1.0, -0.5, 0.5, 2.5, 1e6)
-_BITS_PER_WORD = 32
-_ROWS = 4096
+_ROWS = 1024
 
 
 def edge_rows(model: ModelText) -> npt.NDArray[np.float64]:
     """Random rows of every column's thresholds, their neighbours and special values.
 
-    Shape (4096, columns). The same for one model every time.
+    Shape (1024, columns). The same for one model every time.
     """
     random = np.random.default_rng(0)
-    thresholds = _thresholds(model)
-    words = max((tree.category_words for tree in model.trees), default=0)
+    thresholds, codes = _thresholds(model), _highest_codes(model)
     pools = [
-        _codes(words) if index in model.categorical_indexes else _numbers(thresholds[index])
+        _codes(codes[index]) if index in codes else _numbers(thresholds[index])
         for index in range(len(model.feature_names))
     ]
     columns = [random.choice(pool, _ROWS) for pool in pools]
     return np.ascontiguousarray(np.stack(columns, axis=1))
 
 
-def _codes(words: int) -> npt.NDArray[np.float64]:
-    return np.concatenate([np.arange(words * _BITS_PER_WORD + 2.0), _SPECIAL_CODES])
+def _codes(highest: int) -> npt.NDArray[np.float64]:
+    return np.concatenate([np.arange(highest + 3.0), _SPECIAL_CODES])
 
 
 def _numbers(thresholds: set[float]) -> npt.NDArray[np.float64]:
@@ -47,7 +45,17 @@ def _numbers(thresholds: set[float]) -> npt.NDArray[np.float64]:
 
 def _thresholds(model: ModelText) -> dict[int, set[float]]:
     found: dict[int, set[float]] = defaultdict(set)
-    for tree in model.trees:
-        for feature, threshold in zip(tree.features, tree.thresholds, strict=True):
-            found[feature].add(threshold)
+    for one in model.trees:
+        for feature, threshold in zip(one.tree.feature, one.tree.threshold, strict=True):
+            found[int(feature)].add(float(threshold))
+    return found
+
+
+def _highest_codes(model: ModelText) -> dict[int, int]:
+    """Of each column that a tree splits by codes, the highest that any split knows."""
+    found: dict[int, int] = {}
+    for one in model.trees:
+        for split, members in one.tree.members.items():
+            feature = int(one.tree.feature[split])
+            found[feature] = max(found.get(feature, 0), int(members.max(initial=0)))
     return found

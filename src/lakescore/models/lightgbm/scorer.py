@@ -1,4 +1,4 @@
-"""The portable LightGBM model: its text, scored compiled where this host has compiled it."""
+"""The portable LightGBM model: its text, scored by native code where this host can compile."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lakescore.errors import ModelBroken, ModelNotFound
 from lakescore.models.base import Scorer
 from lakescore.models.lightgbm.booster import interpreted
-from lakescore.models.lightgbm.compiled import local_cache
+from lakescore.models.lightgbm.compiled import CompiledModel, compiled
 from lakescore.models.lightgbm.text import ModelText, read_model_text, refuse_several_outputs
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ _MODEL, _COLUMNS = "model.txt", "columns.json"
 class LightGBMScorer(Scorer):
     """A LightGBM model: of the probability of class 1, of each class, or of the value.
 
-    Compiled and interpreted predictions are the same doubles: a compiled model that is not
-    bit for bit equal on rows made from the model's own thresholds is never used.
+    Whether native code scores it or LightGBM, the predictions are the same doubles: where they
+    are not bit for bit equal on rows made from the model's own thresholds, LightGBM does.
     """
 
     kind: ClassVar[str] = "lightgbm"
@@ -65,19 +65,14 @@ class LightGBMScorer(Scorer):
         """Of the model's text."""
         return sha256(self.model_text.encode()).hexdigest()
 
+    @cached_property
+    def _compiled(self) -> CompiledModel | None:
+        return compiled(self.description, self.model_text)
+
     def _predict(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        compiled = local_cache().load(self.sha256)
-        if compiled is None:
+        if self._compiled is None:
             return interpreted(self.model_text, matrix)
-        return compiled.predict(matrix)
-
-    def compile(self) -> None:
-        """Compile into the local cache.
-
-        Does nothing when it is there, when another process is compiling, or without lleaves or
-        a writable cache folder: the model is then scored as it is.
-        """
-        local_cache().compile(self.sha256, self.model_text)
+        return self._compiled.predict(matrix)
 
     def save(self, folder: Path) -> None:
         (folder / _MODEL).write_bytes(self.model_text.encode())

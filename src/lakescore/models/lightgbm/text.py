@@ -5,26 +5,32 @@ LightGBM trusts the indexes in a model file: a damaged one can make it read outs
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from lakescore.errors import ModelBroken, UsageError
 from lakescore.matrix import Task
+from lakescore.models.trees.tree import Tree
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _END = "end of trees"
-_CATEGORICAL = 1
+#: Of a split's decision type: a bit for codes, a bit for left, two bits for `Missing`.
+_CATEGORICAL, _DEFAULT_LEFT, _MISSING_BITS = 1, 2, 2
+_WORD_BITS = 32
 _CLASSES = {"binary", "cross_entropy", "xentropy", "cross_entropy_lambda", "xentlambda"}
 
 
 @dataclass(frozen=True)
 class TreeText:
-    """One tree's splits, as written: column, threshold (or table number), whether categorical."""
+    """One tree, and whether its leaves hold linear functions, which `tree` leaves out."""
 
-    features: tuple[int, ...]
-    thresholds: tuple[float, ...]
-    categorical: tuple[bool, ...]
-    category_words: int
+    tree: Tree
     is_linear: bool
 
 
@@ -58,16 +64,13 @@ class ModelText:
 
     @property
     def is_linear(self) -> bool:
-        return any(tree.is_linear for tree in self.trees)
+        return any(one.is_linear for one in self.trees)
 
     @cached_property
     def categorical_indexes(self) -> frozenset[int]:
         """The columns that a tree splits by sets of codes."""
         return frozenset(
-            feature
-            for tree in self.trees
-            for feature, categorical in zip(tree.features, tree.categorical, strict=True)
-            if categorical
+            int(one.tree.feature[split]) for one in self.trees for split in one.tree.members
         )
 
 
@@ -145,40 +148,55 @@ def _pairs(block: list[str]) -> dict[str, str]:
 
 def _tree(pairs: Mapping[str, str], columns: int) -> TreeText:
     leaves = int(pairs["num_leaves"])
-    features = _integers(pairs, "split_feature")
-    decisions = _integers(pairs, "decision_type")
-    thresholds = tuple(float(word) for word in pairs.get("threshold", "").split())
-    children = [*_integers(pairs, "left_child"), *_integers(pairs, "right_child")]
-    if not len(features) == len(decisions) == len(thresholds) == leaves - 1:
-        raise ValueError(f"a tree of {leaves} leaves has {len(features)} splits")
-    if len(pairs["leaf_value"].split()) != leaves:
+    feature, decision = _integers(pairs, "split_feature"), _integers(pairs, "decision_type")
+    threshold, values = _doubles(pairs, "threshold"), _doubles(pairs, "leaf_value")
+    left, right = _integers(pairs, "left_child"), _integers(pairs, "right_child")
+    if not len(feature) == len(decision) == len(threshold) == leaves - 1:
+        raise ValueError(f"a tree of {leaves} leaves has {len(feature)} splits")
+    if len(values) != leaves:
         raise ValueError(f"a tree of {leaves} leaves lacks leaf values")
-    if sorted(children) != [*range(-leaves, 0), *range(1, leaves - 1)] and leaves > 1:
+    children = sorted([*left.tolist(), *right.tolist()])
+    if children != [*range(-leaves, 0), *range(1, leaves - 1)] and leaves > 1:
         raise ValueError("the nodes of a tree do not form a tree")
-    if features and not 0 <= min(features) <= max(features) < columns:
+    if len(feature) and not 0 <= feature.min() <= feature.max() < columns:
         raise ValueError("a split names a column that it does not have")
-    categorical = tuple(bool(decision & _CATEGORICAL) for decision in decisions)
-    _check_categories(pairs, [t for t, coded in zip(thresholds, categorical, strict=True) if coded])
-    return TreeText(
-        features=features,
-        thresholds=thresholds,
-        categorical=categorical,
-        category_words=len(_integers(pairs, "cat_threshold")),
-        is_linear=pairs.get("is_linear", "0") == "1",
+    coded = (decision & _CATEGORICAL) != 0
+    tree = Tree(
+        feature=feature.astype(np.int32),
+        threshold=np.where(coded, 0.0, threshold),
+        missing=(decision >> _MISSING_BITS & 3).astype(np.uint8),
+        default_left=(decision & _DEFAULT_LEFT) != 0,
+        left=left.astype(np.int32),
+        right=right.astype(np.int32),
+        values=values[:, None],
+        members=_members(pairs, np.flatnonzero(coded).tolist(), threshold),
     )
+    return TreeText(tree, is_linear=pairs.get("is_linear", "0") == "1")
 
 
-def _check_categories(pairs: Mapping[str, str], tables: list[float]) -> None:
-    """The tables of categorical splits lie within the words that the tree has."""
+def _members(
+    pairs: Mapping[str, str], splits: Sequence[int], threshold: npt.NDArray[np.float64]
+) -> dict[int, npt.NDArray[np.int64]]:
+    """The codes that go left at each categorical split, whose `threshold` names a table of bits."""
+    if not splits:
+        return {}
     bounds = _integers(pairs, "cat_boundaries")
     words = _integers(pairs, "cat_threshold")
-    if not tables:
-        return
-    if list(bounds) != sorted(bounds) or bounds[-1] != len(words) or bounds[0] != 0:
+    if bounds.tolist() != sorted(bounds.tolist()) or bounds[-1] != len(words) or bounds[0] != 0:
         raise ValueError("the category tables of a tree do not fit")
-    if not 0 <= min(tables) <= max(tables) < len(bounds) - 1:
+    tables = threshold[splits].astype(np.int64)
+    if not 0 <= tables.min() <= tables.max() < len(bounds) - 1:
         raise ValueError("a split names a category table that its tree lacks")
+    bits = words[:, None] >> np.arange(_WORD_BITS) & 1
+    return {
+        split: np.flatnonzero(bits[bounds[table] : bounds[table + 1]])
+        for split, table in zip(splits, tables.tolist(), strict=True)
+    }
 
 
-def _integers(pairs: Mapping[str, str], key: str) -> tuple[int, ...]:
-    return tuple(int(word) for word in pairs.get(key, "").split())
+def _integers(pairs: Mapping[str, str], key: str) -> npt.NDArray[np.int64]:
+    return np.array(pairs.get(key, "").split(), np.int64)
+
+
+def _doubles(pairs: Mapping[str, str], key: str) -> npt.NDArray[np.float64]:
+    return np.array(pairs.get(key, "").split(), np.float64)

@@ -1,5 +1,5 @@
-"""Portable trees of MLlib, a forest's or boosted ones: compiled where this host has compiled them,
-else walked level by level in numpy.
+"""Portable trees of MLlib, a forest's or boosted ones: scored by native code where this host can
+compile, else walked level by level in numpy.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -16,12 +16,12 @@ import numpy as np
 from lakescore.errors import ModelBroken
 from lakescore.matrix import Task
 from lakescore.models.base import Scorer
-from lakescore.models.lightgbm.compiled import CompiledModel, local_cache
 from lakescore.models.mllib.imputation import codes, imputed_values
-from lakescore.models.mllib.lightgbm_text import lightgbm_text
+from lakescore.models.trees.ensemble import Ensemble
+from lakescore.models.trees.tree import Missing, Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -33,7 +33,8 @@ _BLOCK_ROWS = 1024
 
 @dataclass(frozen=True, eq=False)
 class Trees:
-    """The nodes of all trees, one after another.
+    """The nodes of all trees, one after another; the first of a tree's is its root, and each comes
+    before its children.
 
     A leaf has itself for both children and feature 0, so that walking on from it stays there.
     `values` is (nodes, 2) class shares of a leaf for a classifier, (nodes, 1) for a regressor.
@@ -65,6 +66,31 @@ class Trees:
             if depth > len(self.feature):
                 raise ValueError("the nodes of a tree form a circle")
             nodes, depth = np.concatenate([self.left[inner], self.right[inner]]), depth + 1
+
+    def one_by_one(self) -> Iterator[Tree]:
+        """Each tree with splits and leaves apart. NaN goes right, as in MLlib."""
+        codes = {*self.category_start[self.category_start >= 0].tolist(), len(self.category_left)}
+        ends = dict(pairwise(sorted(codes)))
+        for first, end in pairwise([*self.roots.tolist(), len(self.feature)]):
+            nodes = np.arange(first, end)
+            is_leaf = self.left[first:end] == nodes
+            splits = nodes[~is_leaf]
+            number = np.where(is_leaf, ~(np.cumsum(is_leaf) - 1), np.cumsum(~is_leaf) - 1)
+            starts = self.category_start[splits].tolist()
+            yield Tree(
+                feature=self.feature[splits],
+                threshold=self.threshold[splits],
+                missing=np.full(len(splits), Missing.NAN, np.uint8),
+                default_left=np.zeros(len(splits), np.bool_),
+                left=number[self.left[splits] - first].astype(np.int32),
+                right=number[self.right[splits] - first].astype(np.int32),
+                values=self.values[nodes[is_leaf]],
+                members={
+                    split: np.flatnonzero(self.category_left[start : ends[start]])
+                    for split, start in enumerate(starts)
+                    if start >= 0
+                },
+            )
 
     def leaves(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
         """The leaf that each row reaches in each tree, shape (rows, trees)."""
@@ -103,34 +129,17 @@ class ForestScorer(Scorer):
     combine: Literal["average", "sum"] = "average"
 
     def _predict(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        compiled = self._compiled()
-        if compiled is not None:
-            prepared = self._prepared(matrix)
-            return self._combined([model.predict(prepared) for model in compiled])
+        if self._ensemble is not None:
+            return self._combined(list(self._ensemble.sums(self._prepared(matrix))))
         scores = np.empty(len(matrix))
         for start in range(0, len(matrix), _BLOCK_ROWS):
             block = slice(start, start + _BLOCK_ROWS)
             scores[block] = self._combined(list(self._votes(self._prepared(matrix[block])).T))
         return scores
 
-    def compile(self) -> None:
-        """Compile into the local cache, as LightGBMScorer does."""
-        width = len(self.columns)
-        for name, votes in zip(self._names, self.trees.values.T, strict=True):
-            local_cache().compile(name, lightgbm_text(self.trees, votes, width))
-
-    def _compiled(self) -> list[CompiledModel] | None:
-        """A model for each class, which sums the trees' votes; None unless this host has them."""
-        found = [local_cache().load(name) for name in self._names]
-        return None if None in found else [model for model in found if model is not None]
-
     @cached_property
-    def _names(self) -> list[str]:
-        """What the cache knows the model of each class by."""
-        digest = sha256(str(len(self.columns)).encode())
-        for one in fields(Trees):
-            digest.update(np.ascontiguousarray(getattr(self.trees, one.name)).tobytes())
-        return [f"{digest.hexdigest()} {place}" for place in range(self.trees.values.shape[1])]
+    def _ensemble(self) -> Ensemble | None:
+        return Ensemble.of(list(self.trees.one_by_one()), self.trees.values.shape[1])
 
     def _prepared(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         prepared = np.empty_like(matrix)

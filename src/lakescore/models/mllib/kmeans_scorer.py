@@ -29,7 +29,8 @@ class KMeansScorer(Scorer):
     centres: tuple[tuple[float, ...], ...]
 
     def _predict(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        distances = [np.square(matrix - np.array(centre)).sum(axis=1) for centre in self.centres]
+        rows = np.ascontiguousarray(matrix)  # numpy adds up the columns of another layout otherwise
+        distances = [np.square(rows - np.array(centre)).sum(axis=1) for centre in self.centres]
         return np.asarray(np.argmin(distances, axis=0), dtype=np.float64)
 
     def save(self, folder: Path) -> None:

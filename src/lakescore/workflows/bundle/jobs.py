@@ -23,14 +23,14 @@ Job = dict[str, Any]
 #: What a cluster needs beside the wheel, in the versions that are tried: those of requirements/.
 PACKAGES = {
     "lightgbm": "4.7.0",
-    "lleaves": "1.3.0",
+    "llvmlite": "0.44.0",
     "onnx": "1.23.2",
     "onnxruntime": "1.32.0",
     "onnxscript": "0.7.2",
     "synapseml": "1.1.3",
     "torch": "2.13.0",
 }
-_SCORES = ("lightgbm", "lleaves", "onnxruntime")
+_SCORES = ("lightgbm", "llvmlite", "onnxruntime")
 _SYNAPSE, _NETS = ("synapseml",), ("torch", "onnx", "onnxscript")
 _CLUSTER = "main"
 #: What the environment file reads of a cluster's environment, as the bundle says it.
