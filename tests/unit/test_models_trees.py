@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import pickle
 
 import lightgbm
 import numpy as np
 import pytest
 
+from lakescore.errors import ModelBroken
 from lakescore.models.lightgbm.booster import interpreted
 from lakescore.models.lightgbm.compiled import compiled
 from lakescore.models.lightgbm.edge_rows import edge_rows
@@ -76,7 +78,7 @@ MODELS = {
 def test_lightgbms_own_predictions_to_the_last_bit(name):
     text = model_text(**MODELS[name])
     model = read_model_text(text, "")
-    native = compiled(model, text)
+    native = compiled(model)
     assert native is not None
     codes = MODELS[name].get("codes", 40)
     rows = np.concatenate([edge_rows(model), rows_of(codes), rows_of(codes, hole=0.0, seed=9)])
@@ -109,14 +111,16 @@ def test_what_native_code_does_not_score_lightgbm_does(options, words, caplog):
     assert words in caplog.text
 
 
-def test_a_model_that_native_code_scores_otherwise_is_lightgbms(monkeypatch, caplog):
+def test_a_fit_that_native_code_scores_otherwise_is_refused(monkeypatch):
     text = model_text(trees=3)
     sums = Ensemble.sums
+    assert LightGBMScorer.fitted(tuple("abcdef"), text).model_text == text
     monkeypatch.setattr(Ensemble, "sums", lambda self, matrix: np.nextafter(sums(self, matrix), 9))
-    scorer = LightGBMScorer(tuple("abcdef"), text)
 
-    assert np.array_equal(scorer.predict(rows_of(40)), interpreted(text, rows_of(40)))
-    assert "of 1024 test rows differ" in caplog.text
+    with pytest.raises(ModelBroken, match=r"native code scores \d+ of 1024 test rows") as caught:
+        LightGBMScorer.fitted(tuple("abcdef"), text)
+
+    assert "without the package llvmlite" in str(caught.value)
 
 
 def test_without_llvmlite_lightgbm_scores(monkeypatch):
@@ -176,8 +180,6 @@ def test_splits_that_form_no_tree_are_refused(left, right):
 
 
 def test_powers_are_the_c_librarys():
-    import math
-
     values = np.concatenate([np.linspace(-800, 709, 5_000), [-np.inf, 0.0]])
 
     assert exponentials(values).tolist() == [math.exp(value) for value in values]

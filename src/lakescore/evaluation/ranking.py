@@ -19,6 +19,7 @@ import pyarrow as pa
 from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
+from lakescore.arrow_task import map_in_arrow
 from lakescore.evaluation.ranked_bucket import (
     COLUMNS,
     Place,
@@ -64,12 +65,14 @@ def rank(df: DataFrame, ranking: Ranking) -> dict[tuple[int, int, int], RankedBu
     """
     columns = [*ranking.groups, ranking.label, *ranking.scores]
     tally = partial(_tally, len(ranking.groups), [np.asarray(cut) for cut in ranking.cuts])
-    placed = df.select(*columns).mapInArrow(tally, _TALLY).repartition(*_BUCKET)
+    placed = map_in_arrow(df.select(*columns), tally, _TALLY).repartition(*_BUCKET)
     placed = placed.persist(StorageLevel.MEMORY_AND_DISK)
     try:
         places = _places(placed)
-        ranked = placed.sortWithinPartitions(*_BUCKET).mapInArrow(
-            partial(_rank_buckets, places, ranking.resolution), _RANKED
+        ranked = map_in_arrow(
+            placed.sortWithinPartitions(*_BUCKET),
+            partial(_rank_buckets, places, ranking.resolution),
+            _RANKED,
         )
         rows = ranked.collect()
     finally:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from lakescore.arrow_task import map_in_arrow
 from lakescore.evaluation.poisson import poisson_weights
 from lakescore.evaluation.weighted_metrics import State, Statistic
 
@@ -57,10 +58,12 @@ def _resample(
     df: DataFrame, statistic: Statistic, first: int, replicates: int, seed: int
 ) -> npt.NDArray[np.float64]:
     """Rows of weight one, then the replicates; the rows' total weight, then the metrics."""
-    added = df.coalesce(_MOST_PARTIALS).mapInArrow(
-        partial(_add_rows, statistic, first, replicates, seed), _PARTIAL
+    added = map_in_arrow(
+        df.coalesce(_MOST_PARTIALS),
+        partial(_add_rows, statistic, first, replicates, seed),
+        _PARTIAL,
     )
-    reduced = added.repartition("chunk").mapInArrow(partial(_reduce, statistic), _VALUES)
+    reduced = map_in_arrow(added.repartition("chunk"), partial(_reduce, statistic), _VALUES)
     found = {row["replicate"]: np.frombuffer(row["metrics"]) for row in reduced.collect()}
     values = np.stack([found[replicate] for replicate in range(replicates + 1)])
     return values.reshape(replicates + 1, -1, 1 + len(statistic.metrics))

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lakescore.arrow_task import map_in_arrow
 from lakescore.errors import ColumnMissing, TypeMismatch, UsageError
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def encode_frame(
     doubles = [StructField(name, DoubleType()) for name in names]
     schema = StructType([*kept.schema.fields, *doubles])
     task = _encoding_task(preprocessor, len(kept.columns), names)
-    return df.select(*map(col, keep), *inputs).mapInArrow(task, schema)
+    return map_in_arrow(df.select(*map(col, keep), *inputs), task, schema)
 
 
 def _encoding_task(

@@ -9,6 +9,7 @@ import numpy as np
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
+from lakescore.arrow_task import map_in_arrow
 from lakescore.errors import EmptyTable
 from lakescore.features.exact_sums import LIMBS, LIMIT, digit_sums, total
 from lakescore.features.names import feature_column
@@ -60,7 +61,7 @@ def _learn_numbers(df: DataFrame, names: Sequence[str]) -> dict[str, NumericFeat
         col(feature_column(name)).cast("double").alias(f"n{i}") for i, name in enumerate(names)
     ]
     schema = ", ".join(f"{name} {kind}" for name, kind in _PARTIAL.items())
-    partials = df.select(*doubles).mapInArrow(_partials, schema)
+    partials = map_in_arrow(df.select(*doubles), _partials, schema)
     added = [F.sum(part).alias(part) for part in ("present", "infinite", "huge", "rough", *_LIMBS)]
     sums = partials.groupBy("feature").agg(
         *added, F.min("low").alias("low"), F.max("high").alias("high")

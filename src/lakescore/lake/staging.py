@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import TYPE_CHECKING
 
+import pyarrow.parquet as pq
 from pyspark.sql import functions as F
 
 from lakescore.config.base import quoted
@@ -184,12 +185,19 @@ def counted(
     schema: StructType,
     read: int,
     out_of_scope: int = 0,
+    *,
+    predicted: Sequence[str] = (),
 ) -> Staged:
-    """What is staged in `paths`, counted there. Raises as `stage`."""
-    staged = Staged(paths, schema, Counts(0, 0, 0))
-    tallies = _tallies(staged.rows(spark))
+    """What is staged in `paths`, counted there, and in the local files `predicted`.
+
+    These hold nothing else, each row once: their footers say how many. Raises as `stage`.
+    """
+    kept = sum(pq.read_metadata(path).num_rows for path in predicted)
+    tallies = [_Tally("predicted", (), kept, kept)]
+    if paths:
+        tallies += _tallies(Staged(paths, schema, Counts(0, 0, 0)).rows(spark))
     counts = _counts(tallies, read, out_of_scope)
-    return Staged(paths, schema, counts, _top_reasons(tallies))
+    return Staged((*predicted, *paths), schema, counts, _top_reasons(tallies))
 
 
 def _fate(schema: StructType) -> Column:

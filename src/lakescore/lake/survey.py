@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
 
+from lakescore.arrow_task import map_in_arrow
 from lakescore.config.base import quoted
 from lakescore.lake.contract import in_scope, told_apart_by
 
@@ -50,9 +51,9 @@ def survey(rows: DataFrame, key: Sequence[str], where: str | None = None) -> Sur
     """
     hashed = F.xxhash64(*(F.col(quoted(name)) for name in told_apart_by(rows, key)))
     in_question = hashed if where is None else F.when(in_scope(where), hashed)
-    pieces = rows.select(in_question.alias("hash")).mapInArrow(_pieces, _PIECE)
+    pieces = map_in_arrow(rows.select(in_question.alias("hash")), _pieces, _PIECE)
     buckets = pieces.repartition("bucket").sortWithinPartitions("bucket")
-    found = buckets.mapInArrow(_compared, _FOUND).collect()
+    found = map_in_arrow(buckets, _compared, _FOUND).collect()
     return Survey(
         read=sum(part["rows"] for part in found),
         out_of_scope=sum(part["outside"] for part in found),

@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType, IntegerType, MapType, StringType, StructType
 
 import lakescore.errors
+from lakescore.arrow_task import map_in_arrow
 from lakescore.config.base import quoted
 from lakescore.errors import ColumnMissing, LakescoreError, ModelBroken, UsageError
 from lakescore.matrix import Answers
@@ -122,7 +123,7 @@ def score_frame(
     kept = df.select(*(quoted(name) for name in keep)).schema
     made = prediction_types(column, class_column, probabilities, model.answers)
     schema = StructType([*kept, *made])
-    return rows.mapInArrow(_task(model, layout, needed), schema)
+    return map_in_arrow(rows, _task(model, layout, needed), schema)
 
 
 def error_from_task(error: BaseException) -> LakescoreError | None:

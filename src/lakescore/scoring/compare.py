@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DoubleType
 
+from lakescore.arrow_task import map_in_arrow
 from lakescore.config.base import quoted
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def compare_frame(
             columns = batch.columns[: len(kept)]
             yield pa.RecordBatch.from_arrays([*columns, *scores], names=names)
 
-    return rows.mapInArrow(score_partition, schema)
+    return map_in_arrow(rows, score_partition, schema)
 
 
 def _as_array(scores: npt.NDArray[np.float64]) -> pa.Array:

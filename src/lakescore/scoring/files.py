@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lakescore.arrow_task import map_in_arrow
 from lakescore.arrow_types import arrow_type
 from lakescore.errors import CorruptFile, TypeMismatch
 from lakescore.scoring.arrow import BatchScorer, Layout, made_ready, scored
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
     #: Which rows of a batch are left to others: shape (rows,).
     Mask = Callable[[pa.RecordBatch], npt.NDArray[np.bool_]]
 
-#: A task reads so many bytes, or at least a sixteenth of all, but no less than `_LEAST_BYTES`.
-_TASK_BYTES, _LEAST_BYTES, _TASKS = 64 << 20, 4 << 20, 16
+#: A task reads so many bytes, or an eighth of all, but no less than `_LEAST_BYTES`: Spark takes a
+#: tenth of a second to start one.
+_TASK_BYTES, _LEAST_BYTES, _TASKS = 128 << 20, 4 << 20, 8
 _TOLD = "path string, scored bigint, left bigint"
 #: Spark before 3.0 wrote times of another calendar; from this day on the two are one.
 _ONE_CALENDAR = np.datetime64("1900-01-01", "us")
@@ -100,7 +102,7 @@ def score_files(
         return ScoredFiles((), 0, 0)
     numbers = spark.range(0, len(tasks), 1, len(tasks))
     work = _Work(columns, layout, leave, folder)
-    told = numbers.mapInArrow(_task(tasks, model, work), _TOLD).collect()
+    told = map_in_arrow(numbers, _task(tasks, model, work), _TOLD).collect()
     return ScoredFiles(
         paths=tuple(row["path"] for row in told if row["path"] is not None),
         scored=sum(row["scored"] for row in told),

@@ -121,13 +121,14 @@ def _directly(run: _Run, landed: DataFrame, inputs: Mapping[str, str]) -> Scored
             leave=left,
             folder=str(local_folder(f"{folder}/direct")),
         )
-        paths, schema = scored.paths, _schema(run, landed, repeats=found.repeats)
-        if scored.left or not paths:
+        judged_rows: tuple[str, ...] = ()
+        if scored.left or not scored.paths:
             judged = _judged(run, landed.where(left.condition()), repeats=found.repeats)
             rest = _predicted(run, judged, repeats=found.repeats, times=None)
             rest.write.parquet(f"{folder}/judged")
-            paths = (*paths, f"{folder}/judged")
-        return counted(run.spark, paths, schema, found.read)
+            judged_rows = (f"{folder}/judged",)
+        schema = _schema(run, landed, repeats=found.repeats)
+        return counted(run.spark, judged_rows, schema, found.read, predicted=scored.paths)
 
     return ScoredRows(stage)
 

@@ -1,7 +1,6 @@
 """A LightGBM model's trees and objective, as this host's native code scores them.
 
-Nothing is written or kept: the trees are data to code that is the same for every model. A model
-that it would not score to the last bit as LightGBM does is LightGBM's.
+Nothing is written or kept: the trees are data to code that is the same for every model.
 """
 
 from __future__ import annotations
@@ -13,8 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lakescore.models.lightgbm.booster import interpreted
-from lakescore.models.lightgbm.edge_rows import edge_rows
 from lakescore.models.lightgbm.text import ModelText
 from lakescore.models.trees.ensemble import Ensemble, exponentials
 
@@ -39,25 +36,15 @@ class CompiledModel:
         return np.ascontiguousarray(scores.T) if len(scores) > 1 else scores[0]
 
 
-def compiled(model: ModelText, text: str) -> CompiledModel | None:
-    """None where LightGBM has to score it, with a warning that says why; without llvmlite too.
-
-    The model is tried on rows that are made from its own thresholds first.
-    """
+def compiled(model: ModelText) -> CompiledModel | None:
+    """None where LightGBM has to score it, with a warning that says why; without llvmlite too."""
     convert = _conversion(model)
     if model.is_linear or convert is None:
         log.warning("scored by LightGBM itself: %s", _strange(model))
         return None
     trees = [one.tree for one in model.trees]
     ensemble = Ensemble.of(trees, max(1, model.classes), tiny_is_zero=True) if trees else None
-    if ensemble is None:
-        return None
-    made, rows = CompiledModel(ensemble, convert), edge_rows(model)
-    differing = int((made.predict(rows) != interpreted(text, rows)).sum())
-    if differing:
-        log.warning("scored by LightGBM itself: %d of %d test rows differ", differing, len(rows))
-        return None
-    return made
+    return None if ensemble is None else CompiledModel(ensemble, convert)
 
 
 def _strange(model: ModelText) -> str:

@@ -13,6 +13,7 @@ from lakescore.errors import ModelBroken, ModelNotFound
 from lakescore.models.base import Scorer
 from lakescore.models.lightgbm.booster import interpreted
 from lakescore.models.lightgbm.compiled import CompiledModel, compiled
+from lakescore.models.lightgbm.edge_rows import edge_rows
 from lakescore.models.lightgbm.text import ModelText, read_model_text, refuse_several_outputs
 
 if TYPE_CHECKING:
@@ -26,13 +27,28 @@ _MODEL, _COLUMNS = "model.txt", "columns.json"
 class LightGBMScorer(Scorer):
     """A LightGBM model: of the probability of class 1, of each class, or of the value.
 
-    Whether native code scores it or LightGBM, the predictions are the same doubles: where they
-    are not bit for bit equal on rows made from the model's own thresholds, LightGBM does.
+    Whether native code scores it or LightGBM, the predictions are the same doubles.
     """
 
     kind: ClassVar[str] = "lightgbm"
     columns: tuple[str, ...]
     model_text: str
+
+    @classmethod
+    def fitted(cls, columns: tuple[str, ...], model_text: str) -> LightGBMScorer:
+        """A model that was just fitted, tried against LightGBM on rows of its own thresholds.
+
+        Raises ModelBroken where one bit differs.
+        """
+        scorer = cls(columns, model_text)
+        rows = edge_rows(scorer.description)
+        differing = int((scorer.predict(rows) != interpreted(model_text, rows)).sum())
+        if differing:
+            raise ModelBroken(
+                f"native code scores {differing} of {len(rows)} test rows not as LightGBM does",
+                hint="report it; without the package llvmlite LightGBM itself scores, more slowly",
+            )
+        return scorer
 
     @classmethod
     def from_model_file(cls, path: Path) -> LightGBMScorer:
@@ -67,7 +83,7 @@ class LightGBMScorer(Scorer):
 
     @cached_property
     def _compiled(self) -> CompiledModel | None:
-        return compiled(self.description, self.model_text)
+        return compiled(self.description)
 
     def _predict(self, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         if self._compiled is None:
