@@ -20,7 +20,7 @@ from tests.linear import Life, day
 pytestmark = pytest.mark.spark
 
 NAN, INF = math.nan, math.inf
-#: No expectation, so that the direct road is open.
+#: No expectation: every row is valid.
 PLAIN: dict[str, Any] = {"expectations": {}}
 CONTRACT = ("_reasons", "_copies", "_row_hash", "_content_hash", "_key", "_payload")
 
@@ -174,7 +174,11 @@ def test_new_rows_of_a_range_are_direct_where_commits_added_files_alone(life, fe
 @pytest.mark.parametrize(
     ("source", "predictions", "because"),
     [
-        ({"expectations": {"small": "x < 5"}}, {}, "the contract has expectations"),
+        (
+            {"expectations": {"small": "abs(x) < 5"}},
+            {},
+            "expectation 'small' is more than comparisons of a column with constants",
+        ),
         (PLAIN, {"where": "x > 0"}, "predictions.where leaves rows out"),
         (PLAIN, {"mode": "upsert"}, "changes are followed by key"),
     ],
@@ -184,3 +188,64 @@ def test_what_closes_the_direct_road_is_told(life, source, predictions, because)
     one.append((1, 1.0, day(1)))
     lines = list(plan_scoring(one.spark, one.settings, one.workload).lines())
     assert f"road         general: Spark reads the rows, for {because}" in lines
+
+
+#: A value that is 1, or is not, in each type that a condition may compare.
+EXPECTED = {
+    "x >= -1": (INF, -1.0, -1.5, NAN, None),
+    "x BETWEEN 0 AND 2.5": (0.0, -0.0, 2.5, 2.6, NAN, None),
+    "x IN (0, 2.5) AND x IS NOT NULL": (-0.0, 2.5, 1.0, NAN, None),
+    "0.1 < x": (0.1, math.nextafter(0.1, 1), -INF, None),
+}
+
+
+@pytest.mark.parametrize("expectation", EXPECTED)
+def test_an_expectation_of_comparisons(plain, expectation) -> None:
+    one = plain(expectations={"asked": expectation})
+    values = EXPECTED[expectation]
+    one.append(*((i, value, day(1)) for i, value in enumerate((*values, 1.0, 1.0))))
+    left = both(one)
+    asked = one.spark.sql(
+        f"SELECT count_if(coalesce({expectation}, false)) FROM "
+        f"VALUES {', '.join(f'({_sql(value)})' for value in (*values, 1.0, 1.0))} AS t(x)"
+    ).first()[0]
+    assert (left.counts["read"], left.counts["predicted"]) == (len(values) + 2, asked)
+
+
+def _sql(value: float | None) -> str:
+    return "CAST(NULL AS double)" if value is None else f"double('{value}')"
+
+
+def test_expectations_of_other_types_and_names(plain) -> None:
+    one = plain(
+        expectations={"few": "`how_many` <= 200 AND 0 < `how_many`", "kind": "KIND IN ('a', 'b')"}
+    )
+    one.append((100, 1.0, day(1)))
+    one.sql("ALTER TABLE {t} ADD COLUMNS (`how_many` smallint, kind string, part float)")
+    one.workload = one.workload.model_copy(
+        update={
+            "source": one.workload.source.model_copy(
+                update={"expectations": {**one.workload.source.expectations, "part": "part > 0.1"}}
+            )
+        }
+    )
+    rows = [
+        "1, 200, 'a', 0.2", "2, 201, 'a', 0.2", "3, 1, 'c', 0.2", "4, 1, 'b', 0.1",
+        "5, 0, 'b', 1.0", "6, 1, 'b', NULL", "7, NULL, 'a', 1.0",
+    ]  # fmt: skip
+    for row in rows:
+        id_, rest = row.split(", ", 1)
+        one.sql(f"INSERT INTO {{t}} VALUES ({id_}, 1.0, DATE'2024-02-01', {rest})")
+    left = both(one)
+    # float 0.1 is a little more than 0.1
+    assert [row[0] for row in left.predicted] == [1, 4]
+
+
+@pytest.mark.parametrize(
+    "expectation", ["x > id", "x <> 1", "abs(x) >= 0", "x >= 1 OR id = 1", "x >= 9007199254740993"]
+)
+def test_any_other_expectation_is_sparks(plain, expectation) -> None:
+    one = plain(expectations={"asked": expectation})
+    one.append((1, 1.0, day(1)))
+    road = plan_scoring(one.spark, one.settings, one.workload).road
+    assert "expectation 'asked' is more than comparisons" in str(road)

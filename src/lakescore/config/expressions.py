@@ -44,10 +44,15 @@ def bare_column(sql: str) -> str | None:
     """The column, where the expression is nothing but its name; else None."""
     from sqlglot import exp
 
-    tree = _parse(sql, _Check(sql, "expression", ()).refuse).unnest()
+    tree = parsed(sql).unnest()
     if isinstance(tree, exp.Column) and len(tree.parts) == 1:
         return str(tree.name)
     return None
+
+
+def parsed(sql: str) -> exp.Expr:
+    """The tree of a row expression, in parentheses. Raises ExpressionRefused."""
+    return _parse(sql, _Check(sql, "expression", ()).refuse)
 
 
 def bind_as_of(sql: str, as_of: date | datetime) -> str:

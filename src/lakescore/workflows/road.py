@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lakescore.config.conditions import Condition, plain_conditions
 from lakescore.config.expressions import bare_column
 from lakescore.features.names import feature_column
 from lakescore.registry.foreign import Runner
@@ -83,8 +84,11 @@ def _by_rows(settings: Settings, plan: ScoringPlan, step: Step) -> Iterator[str]
 
 def _by_contract(plan: ScoringPlan) -> Iterator[str]:
     source = plan.workload.source
-    if source.expectations:
-        yield "the contract has expectations"
+    types = _types(plan)
+    for name, text in source.expectations.items():
+        conditions = plain_conditions(text)
+        if conditions is None or not all(_fits(one, types) for one in conditions):
+            yield f"expectation '{name}' is more than comparisons of a column with constants"
     if source.unique_within is not None:
         yield "the contract has unique_within"
     if source.prediction_time is not None:
@@ -151,6 +155,10 @@ def _fitting(package: ModelPackage, feature: Feature) -> tuple[str, ...]:
     if package.signature[feature.name] == "string":
         return (*_WHOLE, "boolean", "string")
     return NUMBERS
+
+
+def _fits(one: Condition, types: Mapping[str, str]) -> bool:
+    return one.fits(types.get(one.column.lower(), "")) and not _unlike(types, one.column, _KEPT)
 
 
 def _types(plan: ScoringPlan) -> dict[str, str]:

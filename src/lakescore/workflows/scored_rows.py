@@ -169,7 +169,7 @@ def _columns(run: _Run, inputs: Mapping[str, str], left: LeftRows) -> Columns:
 
     schema = run.plan.pins.source.schema
     types = {field.name.lower(): field.dataType.simpleString() for field in schema}
-    read = dict.fromkeys([*run.kept, *inputs.values(), *left.not_null, *left.finite])
+    read = dict.fromkeys([*run.kept, *inputs.values(), *left.columns])
     return Columns({name: types[name.lower()] for name in read}, inputs)
 
 
