@@ -27,8 +27,8 @@ from benchmarks.scoring.results import Results, machine, picture, table
 LARGE = 16_000_000
 SIZES = (1_000_000, 4_000_000, LARGE)
 TREE_PEERS = (
-    "lakescore", "by hand, general", "by hand, direct", "by hand, lleaves", "mlflow spark_udf",
-    "SynapseML transform", "no Spark",
+    "lakescore", "lakescore, general road", "by hand, general", "by hand, direct",
+    "by hand, lleaves", "mlflow spark_udf", "SynapseML transform", "no Spark",
 )  # fmt: skip
 MLLIB_PEERS = ("lakescore", "MLlib transform")
 NET_PEERS = ("lakescore", "mlflow spark_udf, net")

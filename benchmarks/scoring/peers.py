@@ -76,15 +76,22 @@ class Job:
 
 def lakescore(job: Job) -> None:
     """As a user runs it: contract, accounting, lineage and commit."""
+    _score(job, "auto")
+
+
+def lakescore_general(job: Job) -> None:
+    """The same where Spark must read the rows, as joins and expressions need it."""
+    _score(job, "general")
+
+
+def _score(job: Job, road: str) -> None:
     from lakescore.workflows.score import score
 
     assert job.spark is not None
     workload = job.bench.workload(job.shape, job.rows, job.out)
     settings = job.bench.settings
-    if "road" in job.options:
-        scoring = settings.scoring.model_copy(update={"road": job.options["road"]})
-        settings = settings.model_copy(update={"scoring": scoring})
-    run = score(job.spark, settings, workload)
+    scoring = settings.scoring.model_copy(update={"road": road})
+    run = score(job.spark, settings.model_copy(update={"scoring": scoring}), workload)
     assert run.counts["predicted"] == job.rows, run.counts
     print("phases", run.timings, flush=True)
 
@@ -350,6 +357,7 @@ def _set(job: Job, name: str, value: str) -> None:
 
 PEERS: dict[str, Callable[[Job], None]] = {
     "lakescore": lakescore,
+    "lakescore, general road": lakescore_general,
     "by hand, general": by_hand_general,
     "by hand, direct": by_hand_direct,
     "by hand, lleaves": lleaves_in_arrow,

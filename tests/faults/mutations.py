@@ -160,7 +160,6 @@ MUTATIONS = (
         landed = landed.mapInArrow(counting, landed.schema)
 """,
             ),
-            Edit(_ROWS, "    scored = found.read - found.out_of_scope\n", "    scored = 0\n"),
             Edit(
                 _STAGING,
                 '    scored.write.mode("overwrite").parquet(folder)\n',

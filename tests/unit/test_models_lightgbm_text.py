@@ -34,7 +34,6 @@ def test_the_description_is_that_of_the_model(text):
     model = read_model_text(text, "here")
 
     assert model.feature_names == ("x", "city", "unused")
-    assert model.categorical_indexes == {1}
     assert len(model.trees) == 4
     assert model.task is Task.BINARY
     assert not model.is_linear
@@ -74,6 +73,10 @@ def test_a_cut_within_trees_or_parameters_is_noticed(text, tmp_path):
         ("max_feature_idx=2", "max_feature_idx=-1", "states 0"),
         ("split_feature=", "split_feature=9 ", "splits"),
         ("left_child=1", "left_child=77", "do not form a tree"),
+        ("right_child=", "right_child=-9 ", "splits"),
+        ("num_class=1", "num_class=3", "states 3 classes and 1 trees an iteration"),
+        ("leaf_value=", "leaf_value=nan ", "lacks leaf values"),
+        ("leaf_value=-0", "leaf_value=-1_0", "no list of numbers"),
         ("cat_boundaries=0", "cat_boundaries=7", "category tables"),
     ],
 )
@@ -89,6 +92,34 @@ def test_a_split_on_a_column_that_is_not_there_is_refused(text):
 
     with pytest.raises(ModelBroken, match="a column that it does not have"):
         read_model_text(damaged, "here")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("threshold", "nan", "no number"),
+        ("leaf_value", "nan", "no number"),
+        ("decision_type", "12", "a kind of missing values that there is not"),
+        ("left_child", "0", "do not form a tree"),
+    ],
+)
+def test_a_value_that_no_tree_has_is_refused(text, key, value, words):
+    line = next(line for line in text.splitlines() if line.startswith(f"{key}="))
+    damaged = text.replace(line, " ".join([*line.split(" ")[:-1], value]), 1)
+
+    with pytest.raises(ModelBroken, match=words):
+        read_model_text(damaged, "here")
+
+
+def test_trees_of_several_classes_come_in_whole_rounds():
+    text = train("multiclass", labels=MATRIX[:, 1] % 3, num_class=3).model_to_string()
+    last = text.index("Tree=11\n")
+    sizes = next(line for line in text.splitlines() if line.startswith("tree_sizes="))
+    cut = text[:last] + text[text.index("end of trees") :]
+    cut = cut.replace(sizes, sizes.rpartition(" ")[0])
+
+    with pytest.raises(ModelBroken, match="its 11 trees are no whole iterations of 3"):
+        read_model_text(cut, "here")
 
 
 def test_a_multiclass_model_is_refused_for_what_it_is(tmp_path):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import pickle
+import re
+from dataclasses import replace
 
 import lightgbm
 import numpy as np
 import pytest
 
-from lakescore.errors import ModelBroken
 from lakescore.models.lightgbm.booster import interpreted
 from lakescore.models.lightgbm.compiled import compiled
 from lakescore.models.lightgbm.edge_rows import edge_rows
@@ -52,6 +53,7 @@ def model_text(objective="binary", trees=12, codes=40, hole=np.nan, **options) -
 MODELS = {
     "two classes": {},
     "a steeper sigmoid": {"sigmoid": 2.0},
+    "a sigmoid that LightGBM reads inexactly": {"sigmoid": 1.14},
     "three classes": {"objective": "multiclass", "num_class": 3},
     "one against all": {"objective": "multiclassova", "num_class": 3},
     "zeros are missing": {"zero_as_missing": True, "hole": 0.0},
@@ -111,16 +113,29 @@ def test_what_native_code_does_not_score_lightgbm_does(options, words, caplog):
     assert words in caplog.text
 
 
-def test_a_fit_that_native_code_scores_otherwise_is_refused(monkeypatch):
-    text = model_text(trees=3)
+@pytest.mark.parametrize("name", ["two classes", "three classes"])
+def test_a_model_that_native_code_scores_otherwise_is_lightgbms(
+    name, monkeypatch, caplog, tmp_path
+):
+    text = model_text(**MODELS[name], trees=3)
+    assert LightGBMScorer.tried(tuple("abcdef"), text).native
     sums = Ensemble.sums
-    assert LightGBMScorer.fitted(tuple("abcdef"), text).model_text == text
     monkeypatch.setattr(Ensemble, "sums", lambda self, matrix: np.nextafter(sums(self, matrix), 9))
 
-    with pytest.raises(ModelBroken, match=r"native code scores \d+ of 1024 test rows") as caught:
-        LightGBMScorer.fitted(tuple("abcdef"), text)
+    with caplog.at_level(logging.WARNING):
+        scorer = LightGBMScorer.tried(tuple("abcdef"), text)
+    scorer.save(tmp_path)
 
-    assert "without the package llvmlite" in str(caught.value)
+    assert re.search(r"native code differs in \d+ of 1024 test rows", caplog.text)
+    for one in (scorer, pickle.loads(pickle.dumps(scorer)), LightGBMScorer.load(tmp_path)):
+        assert np.array_equal(one.predict(rows_of(40)), interpreted(text, rows_of(40)))
+
+
+@pytest.mark.parametrize("sigmoid", ["1e-1", "-1", "0", "+2", "", "nan"])
+def test_a_sigmoid_that_is_no_plain_decimal_is_lightgbms(sigmoid):
+    text = model_text(trees=2).replace("sigmoid:1", f"sigmoid:{sigmoid}")
+
+    assert compiled(read_model_text(text, "")) is None
 
 
 def test_without_llvmlite_lightgbm_scores(monkeypatch):
@@ -161,6 +176,30 @@ def test_leaves_of_several_values_add_to_each_output():
     sums = ensemble.sums(np.array([[-1.0], [1.0], [np.nan]]))
 
     assert sums.tolist() == [[3, 30, 30], [6, 60, 60]]
+
+
+def test_a_matrix_that_lacks_a_column_is_refused():
+    ensemble = Ensemble.of([tree([-1], [-2], [[1], [2]])])
+
+    with pytest.raises(ValueError, match=r"trees of 1 columns get a matrix of \(3, 0\)"):
+        ensemble.sums(np.zeros((3, 0)))
+
+
+def test_any_matrix_of_numbers_is_read():
+    ensemble = Ensemble.of([tree([-1], [-2], [[1], [2]])])
+    records = np.array([(0, -1.0), (0, 1.0)], np.dtype([("other", "i4"), ("value", "f8")]))
+
+    assert ensemble.sums(np.array([[-1], [1]])).tolist() == [[1, 2]]
+    assert ensemble.sums(records["value"][:, None]).tolist() == [[1, 2]]
+    assert ensemble.sums(np.array([[9.0, 1.0], [9.0, -1.0]])[::-1, ::-1]).tolist() == [[1, 2]]
+    assert Ensemble.of([]).sums(np.zeros((2, 1))).tolist() == [[0, 0]]
+
+
+def test_a_column_below_zero_is_refused():
+    below = replace(tree([-1], [-2], [[1], [2]]), feature=np.array([-1], np.int32))
+
+    with pytest.raises(ValueError, match="a column below 0"):
+        Ensemble.of([below])
 
 
 def test_a_tiny_number_is_zero_for_lightgbm_alone():

@@ -47,7 +47,7 @@ def test_values_codes_and_what_is_missing():
     matrix = encoded([1.5, None, NAN, float("inf"), -float("inf")], ["UA", "Ä", None, "new", ""])
     np.testing.assert_array_equal(matrix, [[1.5, 1], [NAN, 2], [NAN, 0], [NAN, 0], [NAN, 3]])
     assert matrix.dtype == np.float64
-    assert matrix.flags.c_contiguous
+    assert matrix.flags.f_contiguous
 
 
 def test_matrix_schema_says_what_the_columns_hold():

@@ -113,7 +113,7 @@ def test_scoring_does_not_import_mlflow_or_an_engine():
     code = (
         "import sys, lakescore.scoring.package, lakescore.scoring.arrow, lakescore.scoring.pyfunc,"
         "lakescore.registry.store, lakescore.registry.foreign, lakescore.registry.adopt\n"
-        "print({'mlflow', 'lightgbm', 'lleaves', 'pandas'} & set(sys.modules))"
+        "print({'mlflow', 'lightgbm', 'llvmlite', 'pandas'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -84,12 +84,19 @@ def _jars() -> str:
 def _engines() -> Iterable[Check]:
     for package, extra, gives in (
         ("lightgbm", "train", "LightGBM, native and for scoring"),
-        ("llvmlite", "train", "trees scored by native code"),
+        ("llvmlite", "train", "trees scored by native code, several times faster"),
         ("synapse", "synapse", "LightGBM distributed over Spark"),
     ):
         there = find_spec(package) is not None
         detail = gives if there else f"not installed (optional: {gives}; lakescore[{extra}])"
         yield Check(package, True, detail)
+    yield Check("native code", True, _native_code())
+
+
+def _native_code() -> str:
+    from lakescore.models.trees.kernel import kernel
+
+    return "made for this processor" if kernel() else "none can be made here: trees score slowly"
 
 
 def _lake(settings: Settings) -> str:

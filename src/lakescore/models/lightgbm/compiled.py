@@ -6,6 +6,7 @@ Nothing is written or kept: the trees are data to code that is the same for ever
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_DECIMAL = re.compile(r"(\d+)(?:\.(\d+))?")
+
 
 @dataclass(frozen=True)
 class CompiledModel:
@@ -37,13 +40,13 @@ class CompiledModel:
 
 
 def compiled(model: ModelText) -> CompiledModel | None:
-    """None where LightGBM has to score it, with a warning that says why; without llvmlite too."""
+    """None where LightGBM has to score it, with a warning that says why; so without native code."""
     convert = _conversion(model)
     if model.is_linear or convert is None:
         log.warning("scored by LightGBM itself: %s", _strange(model))
         return None
     trees = [one.tree for one in model.trees]
-    ensemble = Ensemble.of(trees, max(1, model.classes), tiny_is_zero=True) if trees else None
+    ensemble = Ensemble.of(trees, max(1, model.classes), tiny_is_zero=True)
     return None if ensemble is None else CompiledModel(ensemble, convert)
 
 
@@ -57,15 +60,25 @@ def _conversion(model: ModelText) -> Callable[[Doubles], Doubles] | None:
     """LightGBM's ConvertOutput, by objective; None for one that is not known here."""
     words = model.header.get("objective", "custom").split(" ")
     options = dict(word.partition(":")[::2] for word in words[1:])
-    sigmoid = float(options.get("sigmoid") or 1.0)
+    sigmoid = _as_lightgbm_reads(options.get("sigmoid", "1"))
     rounds = len(model.trees) // max(1, model.classes) if "average_output" in model.header else 1
 
     def convert(sums: Doubles) -> Doubles:
         return _CONVERSIONS[words[0]](sums / rounds if rounds > 1 else sums, sigmoid)
 
-    if words[0] not in _CONVERSIONS or "sqrt" in words:
+    if words[0] not in _CONVERSIONS or "sqrt" in words or not sigmoid > 0:
         return None
     return convert
+
+
+def _as_lightgbm_reads(decimal: str) -> float:
+    """The double that LightGBM's Atof makes of it, which is not always the nearest one; of what is
+    no plain decimal, NaN.
+    """
+    if (found := _DECIMAL.fullmatch(decimal)) is None:
+        return float("nan")
+    whole, part = found[1], found[2] or ""
+    return float(whole) + (float(part) / 10.0 ** len(part) if part else 0.0)
 
 
 def _same(sums: Doubles, sigmoid: float) -> Doubles:

@@ -57,7 +57,7 @@ def fit_native(
     rounds = booster.best_iteration if stop_after else booster.current_iteration()
     text = booster.model_to_string(num_iteration=rounds)
     return FittedModel(
-        scorer=LightGBMScorer.fitted(data.schema.names, text),
+        scorer=LightGBMScorer.tried(data.schema.names, text),
         importance=gain_shares(text, data.schema.names),
         backend="native",
         details={"rounds": rounds, "lightgbm": lightgbm.__version__},

@@ -40,7 +40,7 @@ def fit_synapse(
     model = estimator(data, parameters, seed, stop_after, workers).fit(rows)
     text = best_rounds(model, parameters)
     return FittedModel(
-        scorer=LightGBMScorer.fitted(data.schema.names, text),
+        scorer=LightGBMScorer.tried(data.schema.names, text),
         importance=gain_shares(text, data.schema.names),
         backend="synapse",
         details={"rounds": rounds(text), "workers": workers, "workers_because": reason},

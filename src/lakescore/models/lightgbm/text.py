@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lakescore.errors import ModelBroken, UsageError
 from lakescore.matrix import Task
-from lakescore.models.trees.tree import Tree
+from lakescore.models.trees.tree import Missing, Tree
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -66,13 +65,6 @@ class ModelText:
     def is_linear(self) -> bool:
         return any(one.is_linear for one in self.trees)
 
-    @cached_property
-    def categorical_indexes(self) -> frozenset[int]:
-        """The columns that a tree splits by sets of codes."""
-        return frozenset(
-            int(one.tree.feature[split]) for one in self.trees for split in one.tree.members
-        )
-
 
 def read_model_text(text: str, where: str) -> ModelText:
     """Parse and check a model.
@@ -109,8 +101,13 @@ def _parse(text: str) -> ModelText:
     names = header["feature_names"].split(" ")
     if columns < 1 or len(names) != columns:
         raise ValueError(f"it names {len(names)} columns and states {columns}")
-    if int(header["num_tree_per_iteration"]) < 1:
+    outputs = int(header["num_tree_per_iteration"])
+    if outputs < 1:
         raise ValueError("it states no tree an iteration")
+    if int(header["num_class"]) != outputs:
+        raise ValueError(
+            f"it states {header['num_class']} classes and {outputs} trees an iteration"
+        )
     trees: list[TreeText] = []
     for block in blocks:
         if block[0] == _END:
@@ -122,6 +119,8 @@ def _parse(text: str) -> ModelText:
         raise ValueError("it ends within its trees")
     if len(trees) != len(header["tree_sizes"].split()):
         raise ValueError(f"it has {len(trees)} of {len(header['tree_sizes'].split())} trees")
+    if len(trees) % outputs:
+        raise ValueError(f"its {len(trees)} trees are no whole iterations of {outputs}")
     if "\nparameters:" in text and "end of parameters" not in text:
         raise ValueError("it ends within its parameters")
     return ModelText(header, tuple(trees))
@@ -151,27 +150,33 @@ def _tree(pairs: Mapping[str, str], columns: int) -> TreeText:
     feature, decision = _integers(pairs, "split_feature"), _integers(pairs, "decision_type")
     threshold, values = _doubles(pairs, "threshold"), _doubles(pairs, "leaf_value")
     left, right = _integers(pairs, "left_child"), _integers(pairs, "right_child")
-    if not len(feature) == len(decision) == len(threshold) == leaves - 1:
+    if {len(one) for one in (feature, decision, threshold, left, right)} != {leaves - 1}:
         raise ValueError(f"a tree of {leaves} leaves has {len(feature)} splits")
     if len(values) != leaves:
         raise ValueError(f"a tree of {leaves} leaves lacks leaf values")
     children = sorted([*left.tolist(), *right.tolist()])
-    if children != [*range(-leaves, 0), *range(1, leaves - 1)] and leaves > 1:
+    below = all((one[one >= 0] > np.flatnonzero(one >= 0)).all() for one in (left, right))
+    if leaves > 1 and (children != [*range(-leaves, 0), *range(1, leaves - 1)] or not below):
         raise ValueError("the nodes of a tree do not form a tree")
+    if np.isnan(threshold).any() or np.isnan(values).any():
+        raise ValueError("a threshold or a value of a tree is no number")
     if len(feature) and not 0 <= feature.min() <= feature.max() < columns:
         raise ValueError("a split names a column that it does not have")
+    missing = decision >> _MISSING_BITS & 3
+    if missing.max(initial=0) > max(Missing):
+        raise ValueError("a split states a kind of missing values that there is not")
     coded = (decision & _CATEGORICAL) != 0
     tree = Tree(
         feature=feature.astype(np.int32),
         threshold=np.where(coded, 0.0, threshold),
-        missing=(decision >> _MISSING_BITS & 3).astype(np.uint8),
+        missing=missing.astype(np.uint8),
         default_left=(decision & _DEFAULT_LEFT) != 0,
         left=left.astype(np.int32),
         right=right.astype(np.int32),
         values=values[:, None],
         members=_members(pairs, np.flatnonzero(coded).tolist(), threshold),
     )
-    return TreeText(tree, is_linear=pairs.get("is_linear", "0") == "1")
+    return TreeText(tree, is_linear=pairs.get("is_linear", "0") != "0")
 
 
 def _members(
@@ -195,8 +200,15 @@ def _members(
 
 
 def _integers(pairs: Mapping[str, str], key: str) -> npt.NDArray[np.int64]:
-    return np.array(pairs.get(key, "").split(), np.int64)
+    return np.array(_words(pairs, key), np.int64)
 
 
 def _doubles(pairs: Mapping[str, str], key: str) -> npt.NDArray[np.float64]:
-    return np.array(pairs.get(key, "").split(), np.float64)
+    return np.array(_words(pairs, key), np.float64)
+
+
+def _words(pairs: Mapping[str, str], key: str) -> list[str]:
+    value = pairs.get(key, "")
+    if "_" in value:  # which Python reads within a number
+        raise ValueError(f"{key} is no list of numbers")
+    return value.split()

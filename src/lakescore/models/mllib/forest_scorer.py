@@ -55,6 +55,24 @@ class Trees:
         """The same trees, the values of each node times its factor."""
         return replace(self, values=self.values * by[:, None])
 
+    def are_whole(self) -> bool:
+        """Whether each node but a root is the child of exactly one before it, of the same tree."""
+        nodes = np.arange(len(self.feature))
+        of_nodes = (self.threshold, self.left, self.right, self.values, self.category_start)
+        if any(len(one) != len(nodes) for one in of_nodes):
+            return False
+        is_inner = (self.left != nodes) | (self.right != nodes)
+        children = np.concatenate([self.left[is_inner], self.right[is_inner]])
+        parents = np.tile(nodes[is_inner], 2)
+        if not np.array_equal(np.sort(np.concatenate([self.roots, children])), nodes):
+            return False
+        tree = np.searchsorted(self.roots, nodes, side="right")
+        return bool(
+            (children > parents).all()
+            and (tree[children] == tree[parents]).all()
+            and (np.diff(self.roots) > 0).all()
+        )
+
     @cached_property
     def depth(self) -> int:
         """The most splits on any way from a root to a leaf."""
@@ -63,8 +81,6 @@ class Trees:
             inner = nodes[self.left[nodes] != nodes]
             if not len(inner):
                 return depth
-            if depth > len(self.feature):
-                raise ValueError("the nodes of a tree form a circle")
             nodes, depth = np.concatenate([self.left[inner], self.right[inner]]), depth + 1
 
     def one_by_one(self) -> Iterator[Tree]:
@@ -191,14 +207,17 @@ class ForestScorer(Scorer):
         header = json.loads((folder / _HEADER).read_text(encoding="utf-8"))
         with np.load(folder / _ARRAYS, allow_pickle=False) as arrays:
             trees = Trees(**{field.name: arrays[field.name] for field in fields(Trees)})
+        columns = tuple(header["columns"])
         scorer = cls(
-            columns=tuple(header["columns"]),
+            columns=columns,
             task=Task(header["task"]),
             levels=tuple(header["levels"]),
             replacements=tuple(header["replacements"]),
             trees=trees,
             combine=header.get("combine", "average"),
         )
-        if trees.feature.max(initial=0) >= len(scorer.columns):
+        if not 0 <= trees.feature.min(initial=0) <= trees.feature.max(initial=0) < len(columns):
             raise ModelBroken("a split names a column that it does not have", where=str(folder))
+        if not trees.are_whole():
+            raise ModelBroken("the nodes of a tree do not form a tree", where=str(folder))
         return scorer

@@ -65,7 +65,7 @@ def in_codes(trees: Sequence[Tree], *, tiny_is_zero: bool) -> Splits:
     column, bound = np.zeros(count, np.int32), np.full(count, LOWEST, np.int8)
     first, end = np.zeros(count, np.int32), np.zeros(count, np.int32)
     columns: list[CodeColumn] = []
-    members: list[tuple[int, int]] = []
+    members = [np.empty((0, 2), np.int32)]
 
     threshold = joined([tree.threshold for tree in trees], np.float64)
     missing = joined([tree.missing for tree in trees], np.int32)
@@ -79,16 +79,20 @@ def in_codes(trees: Sequence[Tree], *, tiny_is_zero: bool) -> Splits:
 
     for of in np.unique(feature[by_code]):
         mine = [split for split in sets if feature[split] == of]
-        known = np.unique(np.concatenate([sets[split] for split in mine]))
+        ends = sum(map(len, members)) + np.cumsum([0, *(len(sets[split]) for split in mine)])
+        first[mine], end[mine] = ends[:-1], ends[1:]
+        known, places = np.unique(
+            np.concatenate([sets[split] for split in mine]), return_inverse=True
+        )
         made = _of_codes(int(of), known)
-        for split in mine:
-            first[split] = len(members)
-            for value in sets[split].tolist():
-                page = int(np.searchsorted(known, value)) // _MOST_MEMBERS
-                members.append((len(columns) + page, _code(made[page].thresholds, value)))
-            end[split] = len(members)
+        codes = [
+            LOWEST + np.searchsorted(column.thresholds, known[start : start + _MOST_MEMBERS])
+            for column, start in zip(made, range(0, len(known), _MOST_MEMBERS), strict=True)
+        ]
+        of_member = np.concatenate([np.empty(0, np.int64), *codes])[places]
+        members.append(np.stack([len(columns) + places // _MOST_MEMBERS, of_member], axis=1))
         columns += made
-    pairs = np.array(members, np.int32).reshape(-1, 2)
+    pairs = np.concatenate(members).astype(np.int32)
     return Splits(tuple(columns), column, bound, first, end, pairs)
 
 

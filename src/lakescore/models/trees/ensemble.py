@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     Doubles = npt.NDArray[np.float64]
 
-#: Rows whose codes stay in a core's second-level cache; whole blocks of LANES.
-_CHUNK_ROWS = 8_192
+#: Codes that stay in a core's second-level cache; as many rows are taken at once.
+_CODES_BYTES = 256 * 1024
 #: Trees are taken in groups of at least so many pieces, which stay in its first-level cache.
 _GROUP_PIECES = 16
 _THRESHOLDS = 256
@@ -64,6 +64,10 @@ class Ensemble:
     ) -> None:
         layout, splits = laid_out(trees), in_codes(trees, tiny_is_zero=tiny_is_zero)
         self._native, self._outputs, self._columns = native, outputs, splits.columns
+        features = [column.feature for column in self._columns]
+        if min(features, default=0) < 0:
+            raise ValueError("a split names a column below 0")
+        self._width = 1 + max(features, default=-1)
         self._splits = np.zeros(len(layout.order), _SPLIT)
         self._splits["column"] = splits.column[layout.order] * LANES
         self._splits["come"] = layout.come * LANES
@@ -94,16 +98,21 @@ class Ensemble:
         return None if native is None else cls(trees, outputs, native, tiny_is_zero=tiny_is_zero)
 
     def sums(self, matrix: Doubles) -> Doubles:
-        """Of a matrix of doubles (rows, columns), the sums (outputs, rows)."""
+        """Of a matrix of doubles (rows, columns), the sums (outputs, rows).
+
+        Raises ValueError where it lacks a column that a split names.
+        """
+        matrix = self._readable(matrix)
         blocks = -(-len(matrix) // LANES)
         sums = np.zeros((self._outputs, blocks * LANES))
         block_bytes = max(1, len(self._columns)) * LANES
-        codes = _aligned(min(blocks, _CHUNK_ROWS // LANES) * block_bytes)
-        reach, most = _aligned(self._places * LANES), max((g.end - g.first) for g in self._groups)
+        chunk = min(blocks, max(1, _CODES_BYTES // block_bytes))
+        codes = _aligned(chunk * block_bytes)
+        most = max((group.end - group.first for group in self._groups), default=0)
+        reach, found = _aligned(self._places * LANES), _aligned(most * LANES)
         reach[:LANES] = -1
-        found = _aligned(most * LANES)
-        for start in range(0, len(matrix), _CHUNK_ROWS):
-            rows = matrix[start : start + _CHUNK_ROWS]
+        for start in range(0, len(matrix), chunk * LANES):
+            rows = matrix[start : start + chunk * LANES]
             self._encode(rows, codes, block_bytes)
             for group in self._groups:
                 self._native.add_leaves(
@@ -114,6 +123,14 @@ class Ensemble:
                     _at(self._values), sums.ctypes.data + start * sums.itemsize, sums.shape[1],
                 )  # fmt: skip
         return sums[:, : len(matrix)]
+
+    def _readable(self, matrix: Doubles) -> Doubles:
+        """As the native code can read it: whole doubles, whole doubles apart."""
+        matrix = np.asarray(matrix, np.float64)
+        if matrix.ndim != 2 or matrix.shape[1] < self._width:
+            raise ValueError(f"trees of {self._width} columns get a matrix of {matrix.shape}")
+        apart = all(stride % matrix.itemsize == 0 for stride in matrix.strides)
+        return matrix if apart and matrix.flags.aligned else np.ascontiguousarray(matrix)
 
     def _encode(self, rows: Doubles, codes: npt.NDArray[np.int8], block_bytes: int) -> None:
         stride = rows.strides[0] // rows.itemsize

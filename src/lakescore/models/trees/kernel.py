@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from importlib.util import find_spec
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 #: Rows that the code takes at once.
 LANES = 64
@@ -38,14 +40,15 @@ class Kernel:
 
 @lru_cache(maxsize=1)
 def kernel() -> Kernel | None:
-    """Compiled by LLVM in about 0.1 s; None without llvmlite, or where LLVM cannot compile here."""
-    if find_spec("llvmlite") is None:
-        return None
-    import llvmlite.binding as llvm
-
+    """Compiled by LLVM in about 0.1 s; None, with a warning, where this host cannot: without
+    llvmlite, without LLVM's library, for a processor or a C library that it does not know.
+    """
     try:
+        import llvmlite.binding as llvm
+
         engine = _compiled(llvm)
-    except RuntimeError:  # what llvmlite raises for anything that LLVM refuses
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        log.warning("trees are scored by slower code, no native code can be made here: %s", error)
         return None
     functions = {
         name: ctypes.CFUNCTYPE(None, *types)(engine.get_function_address(name))
