@@ -107,7 +107,8 @@ def test_truncated_text_model_is_broken(tmp_path):
 def test_model_of_several_classes_is_refused(tmp_path):
     path = tmp_path / "model.txt"
     text = TEXT.replace("num_tree_per_iteration=1", "num_tree_per_iteration=3")
-    text = text.replace("num_class=1", "num_class=3").replace("tree_sizes=60", "tree_sizes=60 60 60")
+    text = text.replace("num_class=1", "num_class=3")
+    text = text.replace("tree_sizes=60", "tree_sizes=60 60 60")
     tree = "Tree=0\nnum_leaves=1\nleaf_value=0.5\n\n"
     path.write_text(text.replace(tree, "".join(tree.replace("0", str(n), 1) for n in range(3))))
     with pytest.raises(UsageError, match="3 outputs"):
