@@ -94,8 +94,12 @@ def _install(environment: Environment) -> None:
     _make_venv(environment)
     _install_uv(environment)
     _say(f"packages of {environment.lock.relative_to(ROOT)} ...")
-    _uv(environment, "sync", "--require-hashes", str(environment.lock))
+    # A Python that keeps nothing of what it compiles would compile it in every process again.
+    compiling = ["--compile-bytecode"] if sys.dont_write_bytecode else []
+    _uv(environment, "sync", *compiling, "--require-hashes", str(environment.lock))
     _uv(environment, "install", "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
+    if compiling:
+        _run([str(environment.python), "-m", "compileall", "-q", str(ROOT / "src")])
     environment.stamp.write_text(environment.key)
     _say(f"packages are in place ({time.monotonic() - started:.0f} s)")
 

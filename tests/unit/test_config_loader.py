@@ -139,6 +139,25 @@ def test_passwords_written_in_a_url_never_show(conf):
 # --- finding ---
 
 
+@pytest.mark.parametrize(
+    "root",
+    ["wasbs://box@here.example/lake?sv=2024&sig=s3cret", "abfss://box:s3cret@here.example/lake"],
+)
+def test_a_lake_whose_url_holds_a_secret_is_refused_without_showing_it(conf, root):
+    write(conf / "local.yml", f'lake: {{root: "{root}"}}\n')
+
+    said = refusal(load_settings, conf, "local")
+
+    assert "lake: the URL of root must hold no key, token or password" in said
+    assert "s3cret" not in said
+
+
+def test_a_lake_on_a_storage_is_taken(conf):
+    write(conf / "local.yml", 'lake: {root: "abfss://box@here.example/lake"}\n')
+
+    assert load_settings(conf, "local").lake.root == "abfss://box@here.example/lake"
+
+
 def test_conf_is_the_one_named_or_here_or_shipped(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "flight_delays" in workload_names(find_conf())

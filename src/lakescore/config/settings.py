@@ -22,6 +22,17 @@ class LakeSettings(ConfigModel):
             raise ValueError("set exactly one of lake.root and lake.catalog")
         return self
 
+    @model_validator(mode="after")
+    def _holds_no_secret(self) -> LakeSettings:
+        """A root is shown in messages, reports and the history of tables."""
+        url = (self.root or "").partition("://")[2]
+        if "?" in url or ":" in url.partition("/")[0].rpartition("@")[0]:
+            raise ValueError(
+                "the URL of root must hold no key, token or password; give them to the storage in "
+                "spark.conf, by ${env:NAME}"
+            )
+        return self
+
 
 class RegistrySettings(ConfigModel):
     """The MLflow registry. Aliases and names are the registry's own."""

@@ -51,9 +51,11 @@ def _copy(
 ) -> IngestOutcome:
     from lakescore.lake.ingest import ingest_files
     from lakescore.lake.ingest_table import ingest_table
+    from lakescore.lake.log_stores import check_log_store
     from lakescore.lake.tables import Lake
 
     target = Lake(settings.lake).table(table)
+    check_log_store(spark, target)
     if source.startswith(HIVE):
         return ingest_table(spark, target, source.removeprefix(HIVE))
     return ingest_files(spark, target, source, known_format(source, file_format))

@@ -91,11 +91,13 @@ def pin_tables(
     *,
     source_version: int | None = None,
     versions: Mapping[str, int] | None = None,
+    pinned_source: Snapshot | None = None,
 ) -> Pins:
     """Pin at the newest versions (the source at its own); a table used twice has one pin.
 
-    `versions` (by table) are those of other tables that are not to be the newest. Raises
-    TableNotFound for the first table that is not there, and VersionUnreadable.
+    `versions` (by table) are those of other tables that are not to be the newest; the
+    `pinned_source` is taken as it is. Raises TableNotFound for the first table that is not there,
+    and VersionUnreadable.
     """
     names = [source.table, *(context.table for context in contexts.values())]
     labelled = label.table if label is not None else None
@@ -103,8 +105,10 @@ def pin_tables(
     # Reading a table's log is mostly waiting: the tables are pinned side by side.
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         at = {source.table: source_version, **(versions or {})}
+        pinned = {} if pinned_source is None else {source.table: pinned_source}
+        names = [name for name in names if name not in pinned]
         snapshots = pool.map(lambda name: pin(spark, lake.table(name), at.get(name)), names)
-        pinned = dict(zip(names, snapshots, strict=True))
+        pinned |= zip(names, snapshots, strict=True)
     return Pins(
         source=pinned[source.table],
         contexts={name: pinned[context.table] for name, context in contexts.items()},

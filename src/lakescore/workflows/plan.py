@@ -195,15 +195,14 @@ class ScoringPlan:
 def predictions_log(
     spark: SparkSession, lake: Lake, workload: str, predictions: Predictions
 ) -> PredictionsLog:
+    """Raises ConfigError where two runs at once could lose rows of one of its tables."""
     from lakescore.lake.commits import PredictionsLog
+    from lakescore.lake.log_stores import check_log_store
 
-    return PredictionsLog(
-        spark,
-        lake.table(predictions.table),
-        lake.table(predictions.quarantine),
-        workload,
-        partition_by=predictions.partition_by,
-    )
+    tables = lake.table(predictions.table), lake.table(predictions.quarantine)
+    for table in tables:
+        check_log_store(spark, table)
+    return PredictionsLog(spark, *tables, workload, partition_by=predictions.partition_by)
 
 
 def make_plan(
@@ -214,14 +213,21 @@ def make_plan(
     *,
     progress: Progress,
     request: Request,
+    source: Snapshot | None = None,
 ) -> ScoringPlan:
     """Decide from the lake's present state. Writes nothing, and reads metadata only.
 
+    A `source` that was pinned before is taken unless progress has passed it since.
     Where freshness is declared, it reads the newest values of its column; where a catch-up is cut
     between files, how many rows each of them has.
     """
     at = progress.source_version if request.is_at_progress else None
-    pins = pin_tables(spark, lake, workload.source, model.contexts(workload), source_version=at)
+    if source is not None and source.version < (progress.source_version or 0):
+        source = None
+    contexts = model.contexts(workload)
+    pins = pin_tables(
+        spark, lake, workload.source, contexts, source_version=at, pinned_source=source
+    )
     if request.kind == "backfill":
         refuse_unreadable_bounds(spark, predictions_of(workload), request, pins.source)
     step = next_step(workload, request, progress, source=pins.source, model_version=model.version)

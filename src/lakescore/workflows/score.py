@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
@@ -21,13 +23,16 @@ from lakescore.workflows.steps import Request, Step, predictions_of
 from lakescore.workflows.task_errors import task_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from concurrent.futures import Future
 
     from pyspark.sql import SparkSession
 
     from lakescore.config.settings import Settings
     from lakescore.config.workload import Workload
+    from lakescore.lake.chain import Progress
     from lakescore.lake.commits import CommitOutcome, PredictionsLog
+    from lakescore.lake.snapshot import Snapshot
     from lakescore.lake.staging import Staged
     from lakescore.lake.tables import Lake
     from lakescore.workflows.source_freshness import SourceFreshness
@@ -134,13 +139,17 @@ def _run(
         run.command = f"lakescore {workflow.replace('_', ' ')} {workload.name}"
         remove_leftovers(settings.staging)
         commits = predictions_log(spark, lake, workload.name, predictions)
-        with scoring_model(settings, workload, version) as model:
+        with (
+            _looking_ahead(spark, lake, workload, commits, request) as begun,
+            scoring_model(settings, workload, version) as model,
+        ):
             run.model_version = model.version
             scoring = _Scoring(spark, settings, lake, workload, model, commits, run)
+            ahead: _Ahead | None = begun
             tries = 0
             while tries < _TRIES:
                 with run.phase("plan"):
-                    plan = _plan(scoring, request)
+                    plan, ahead = _plan(scoring, request, ahead), None
                 if plan.step is None:
                     return _nothing_left(run, plan, lost)
                 outcome = _score_once(scoring, plan, plan.step)
@@ -161,9 +170,40 @@ def _run(
         )
 
 
-def _plan(scoring: _Scoring, request: Request) -> ScoringPlan:
-    day = day_of(predictions_of(scoring.workload), request)
-    progress = scoring.log.roll_forward(day, start_over=request.kind == "full")
+@dataclass(frozen=True)
+class _Ahead:
+    """What the first plan needs of the tables; no `source` where it depends on the progress."""
+
+    progress: Future[Progress]
+    source: Future[Snapshot] | None
+
+
+@contextmanager
+def _looking_ahead(
+    spark: SparkSession, lake: Lake, workload: Workload, commits: PredictionsLog, request: Request
+) -> Iterator[_Ahead]:
+    """Ask the tables while the registry is asked for the model: Java works, and Python does."""
+    from lakescore.lake.snapshot import pin
+
+    with ThreadPoolExecutor(2) as pool:
+        progress = pool.submit(_progress, commits, workload, request)
+        source = None
+        if not request.is_at_progress:
+            source = pool.submit(pin, spark, lake.table(workload.source.table))
+        yield _Ahead(progress, source)
+
+
+def _progress(commits: PredictionsLog, workload: Workload, request: Request) -> Progress:
+    day = day_of(predictions_of(workload), request)
+    return commits.roll_forward(day, start_over=request.kind == "full")
+
+
+def _plan(scoring: _Scoring, request: Request, ahead: _Ahead | None) -> ScoringPlan:
+    if ahead is not None:
+        progress = ahead.progress.result()
+        source = None if ahead.source is None else ahead.source.result()
+    else:
+        progress, source = _progress(scoring.log, scoring.workload, request), None
     plan = make_plan(
         scoring.spark,
         scoring.lake,
@@ -171,6 +211,7 @@ def _plan(scoring: _Scoring, request: Request) -> ScoringPlan:
         scoring.model,
         progress=progress,
         request=request,
+        source=source,
     )
     scoring.run.pins = plan.pins.describe()
     if plan.freshness is not None:

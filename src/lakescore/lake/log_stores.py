@@ -1,0 +1,52 @@
+"""Storages on which Delta gives a version to exactly one of two writers.
+
+A commit is a file of the log that must be made only where there is none. Delta's own store for S3
+knows that within one driver alone: of two drivers both believe that they committed, and rows are
+lost. Of a scheme that Delta does not know it hopes that a rename never replaces a file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from lakescore.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from lakescore.lake.tables import Table
+
+#: By a rename that fails where there is a file, or a write that does (Azure, Google, Oracle).
+_SAFE = frozenset(
+    {"file", "hdfs", "viewfs", "abfs", "abfss", "adl", "wasb", "wasbs", "gs", "oci", "dbfs"}
+)
+_OF_ONE_DRIVER = frozenset({"s3", "s3a", "s3n"})
+_URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):")
+
+
+def check_log_store(spark: SparkSession, table: Table) -> None:
+    """Raises ConfigError for a table to write whose storage may give one version to two writers.
+
+    Databricks coordinates commits itself, and a store that the session names is the user's word.
+    """
+    found = None if table.path is None else _URL.match(table.path)
+    if found is None or (scheme := found[1].lower()) in _SAFE:
+        return
+    named = (f"spark.delta.logStore.{scheme}.impl", "spark.delta.logStore.class")
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ or any(spark.conf.get(n, None) for n in named):
+        return
+    if scheme in _OF_ONE_DRIVER:
+        raise ConfigError(
+            f"on {scheme}:// two runs at once would lose rows: Delta's store there is for one "
+            "driver alone",
+            where=table.location,
+            hint=f"name one for several in spark.conf: {named[0]}: "
+            "io.delta.storage.S3DynamoDBLogStore, with its jar",
+        )
+    raise ConfigError(
+        f"Delta has no log store for {scheme}://, so two runs at once could lose rows",
+        where=table.location,
+        hint=f"name one in spark.conf ({named[0]}), or use {', '.join(sorted(_SAFE))}",
+    )
