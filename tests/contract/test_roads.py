@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lakescore.config.conditions import plain_conditions
 from lakescore.config.settings import Settings
 from lakescore.lake import left_rows
 from lakescore.lake.changes import ADDED_FILES
@@ -177,7 +178,7 @@ def test_new_rows_of_a_range_are_direct_where_commits_added_files_alone(life, fe
         (
             {"expectations": {"small": "abs(x) < 5"}},
             {},
-            "expectation 'small' is more than comparisons of a column with constants",
+            "expectation 'small' is more than comparisons of numbers or strings with constants",
         ),
         (PLAIN, {"where": "x > 0"}, "predictions.where leaves rows out"),
         (PLAIN, {"mode": "upsert"}, "changes are followed by key"),
@@ -196,6 +197,7 @@ EXPECTED = {
     "x BETWEEN 0 AND 2.5": (0.0, -0.0, 2.5, 2.6, NAN, None),
     "x IN (0, 2.5) AND x IS NOT NULL": (-0.0, 2.5, 1.0, NAN, None),
     "0.1 < x": (0.1, math.nextafter(0.1, 1), -INF, None),
+    "x IN (-0.0, 1)": (0.0, -0.0, -1.0, None),
 }
 
 
@@ -239,6 +241,20 @@ def test_expectations_of_other_types_and_names(plain) -> None:
     left = both(one)
     # float 0.1 is a little more than 0.1
     assert [row[0] for row in left.predicted] == [1, 4]
+
+
+def test_a_column_that_spark_pads_is_sparks(plain) -> None:
+    one = plain(expectations={"status": "status = 'a'"})
+    one.append((1, 1.0, day(1)))
+    one.sql("ALTER TABLE {t} ADD COLUMNS (status char(3))")
+    one.sql("INSERT INTO {t} VALUES (2, 1.0, DATE'2024-02-01', 'a')")
+    plan = plan_scoring(one.spark, one.settings, one.workload)
+    assert "expectation 'status' is more than comparisons" in str(plan.road)
+    assert one.score().counts["predicted"] == 1
+
+
+def test_a_long_chain_of_comparisons_is_sparks() -> None:
+    assert plain_conditions(" AND ".join(["x > 0"] * 1_200)) is None
 
 
 @pytest.mark.parametrize(

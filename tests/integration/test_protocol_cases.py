@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import datetime
 from typing import Any
 from unittest import mock
@@ -10,7 +11,7 @@ import pytest
 
 from lakescore.config.workload import Context, Feature
 from lakescore.errors import ForeignTable
-from lakescore.lake import commits
+from lakescore.lake import commits, snapshot
 from lakescore.lake.history import recent_commits
 from lakescore.lake.quarantine import Quarantine
 from lakescore.registry.store import Registry
@@ -41,6 +42,35 @@ def test_a_merge_planned_before_its_twins_does_not_bring_a_deleted_row_back(
     monkeypatch.setattr(commits.PredictionsLog, "commit", commit)
     assert one.score().status is Status.ALREADY_DONE
     assert one.scores() == [(2, 5.0, "1")]
+
+
+def test_a_source_that_a_twin_passes_after_the_pin_is_pinned_anew(
+    life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = life()
+    one.append((1, 1.0, day(1)))
+    one.score()
+    pinned, raced = threading.Event(), []
+    pin, progress = snapshot.pin, scoring._progress
+
+    def then_told(*arguments: Any) -> Any:
+        found = pin(*arguments)
+        pinned.set()
+        return found
+
+    def late(*arguments: Any) -> Any:
+        if not raced:
+            raced.append(True)
+            assert pinned.wait(60)
+            one.append((2, 2.0, day(1)))
+            assert one.score().status is Status.DONE
+        return progress(*arguments)
+
+    monkeypatch.setattr(snapshot, "pin", then_told)
+    monkeypatch.setattr(scoring, "_progress", late)
+    run = one.score()
+    assert (run.status, run.pins[0]["version"]) == (Status.NOTHING_TO_DO, 1)
+    assert one.scores() == [(1, 3.0, "1"), (2, 5.0, "1")]
 
 
 def test_predictions_stay_unwritten_when_the_quarantine_cannot_be_written(life) -> None:

@@ -141,7 +141,12 @@ def test_passwords_written_in_a_url_never_show(conf):
 
 @pytest.mark.parametrize(
     "root",
-    ["wasbs://box@here.example/lake?sv=2024&sig=s3cret", "abfss://box:s3cret@here.example/lake"],
+    [
+        "wasbs://box@here.example/lake?sv=2024&sig=s3cret",
+        "abfss://box:s3cret@here.example/lake",
+        "s3a://ID:s3cret/more@box/lake",
+        "s3a://s3cret@box/lake",
+    ],
 )
 def test_a_lake_whose_url_holds_a_secret_is_refused_without_showing_it(conf, root):
     write(conf / "local.yml", f'lake: {{root: "{root}"}}\n')
@@ -149,6 +154,16 @@ def test_a_lake_whose_url_holds_a_secret_is_refused_without_showing_it(conf, roo
     said = refusal(load_settings, conf, "local")
 
     assert "lake: the URL of root must hold no key, token or password" in said
+    assert "s3cret" not in said
+
+
+@pytest.mark.parametrize("name", ["runs", "staging"])
+def test_so_is_another_folder_whose_url_holds_a_secret(conf, name):
+    write(conf / "local.yml", f'{name}: "wasbs://box@here.example/{name}?sig=s3cret"\n')
+
+    said = refusal(load_settings, conf, "local")
+
+    assert f"the URL of {name} must hold no key, token or password" in said
     assert "s3cret" not in said
 
 

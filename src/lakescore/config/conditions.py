@@ -52,7 +52,7 @@ def plain_conditions(sql: str) -> tuple[Condition, ...] | None:
 
     try:
         return tuple(_conditions(parsed(sql)))
-    except _AnythingElse:
+    except (_AnythingElse, RecursionError):  # a thousand comparisons nest as deep
         return None
 
 
@@ -125,4 +125,4 @@ def _constant(tree: exp.Expr) -> Constant:
     whole, _, part = text.partition(".")
     if not (whole + part).isascii() or not (whole + part).isdigit():
         raise _AnythingElse
-    return sign * (float(text) if "." in text else int(text))
+    return sign * float(text) + 0.0 if "." in text else sign * int(text)

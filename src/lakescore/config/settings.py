@@ -24,13 +24,7 @@ class LakeSettings(ConfigModel):
 
     @model_validator(mode="after")
     def _holds_no_secret(self) -> LakeSettings:
-        """A root is shown in messages, reports and the history of tables."""
-        url = (self.root or "").partition("://")[2]
-        if "?" in url or ":" in url.partition("/")[0].rpartition("@")[0]:
-            raise ValueError(
-                "the URL of root must hold no key, token or password; give them to the storage in "
-                "spark.conf, by ${env:NAME}"
-            )
+        _refuse_secret("root", self.root)
         return self
 
 
@@ -100,6 +94,23 @@ class Settings(ConfigModel):
     job_defaults: JobSpec = Field(
         default=JobSpec(), description="Of the jobs of all workloads, see `lakescore bundle`."
     )
+
+    @model_validator(mode="after")
+    def _holds_no_secret(self) -> Settings:
+        for name in ("runs", "staging"):
+            _refuse_secret(name, getattr(self, name))
+        return self
+
+
+def _refuse_secret(name: str, url: str | None) -> None:
+    """URLs are shown in messages, reports and the history of tables. Raises ValueError."""
+    scheme, _, rest = (url or "").partition("://")
+    user = rest.rpartition("@")[0]
+    if "?" in rest or ":" in user or (user and scheme.lower().startswith("s3")):
+        raise ValueError(
+            f"the URL of {name} must hold no key, token or password; give them to the storage in "
+            "spark.conf, by ${env:NAME}"
+        )
 
 
 def _as_text(value: Any) -> Any:

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
     from lakescore.lake.tables import Table
 
-#: By a rename that fails where there is a file, or a write that does (Azure, Google, Oracle).
-_SAFE = frozenset(
-    {"file", "hdfs", "viewfs", "abfs", "abfss", "adl", "wasb", "wasbs", "gs", "oci", "dbfs"}
-)
+#: Delta's stores for these make a file only where there is none; that for `file`, of one machine,
+#: may replace one, which the look at the history after each commit finds.
+_SAFE = frozenset({"file", "hdfs", "viewfs", "abfs", "abfss", "adl", "wasb", "wasbs", "gs"})
 _OF_ONE_DRIVER = frozenset({"s3", "s3a", "s3n"})
 _URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):")
 
 
 def check_log_store(spark: SparkSession, table: Table) -> None:
-    """Raises ConfigError for a table to write whose storage may give one version to two writers.
+    """Raises ConfigError for a table to write whose path is on a storage that may give one version
+    to two writers. Tables of a catalog are its own affair.
 
     Databricks coordinates commits itself, and a store that the session names is the user's word.
     """

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from lakescore.config.base import quoted
 from lakescore.config.predictions import WITHDRAWN
-from lakescore.errors import ContractViolated, UsageError
+from lakescore.errors import ContractViolated, EnvironmentProblem, UsageError
 from lakescore.lake.canonical import row_json
 from lakescore.lake.contract import (
     CHANGE,
@@ -192,12 +192,23 @@ def counted(
 
     These hold nothing else, each row once: their footers say how many. Raises as `stage`.
     """
-    kept = sum(pq.read_metadata(path).num_rows for path in predicted)
+    kept = sum(map(_rows_of, predicted))
     tallies = [_Tally("predicted", (), kept, kept)]
     if paths:
         tallies += _tallies(Staged(paths, schema, Counts(0, 0, 0)).rows(spark))
     counts = _counts(tallies, read, out_of_scope)
     return Staged((*predicted, *paths), schema, counts, _top_reasons(tallies))
+
+
+def _rows_of(path: str) -> int:
+    """By the footer of a file that a task wrote."""
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except FileNotFoundError as error:
+        raise EnvironmentProblem(
+            f"a task wrote {path}, and the driver does not see it",
+            hint="`staging` must be a folder that all machines share, or of another storage",
+        ) from error
 
 
 def _fate(schema: StructType) -> Column:

@@ -7,6 +7,7 @@ reads.
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -32,10 +33,10 @@ if TYPE_CHECKING:
     #: Which rows of a batch are left to others: shape (rows,).
     Mask = Callable[[pa.RecordBatch], npt.NDArray[np.bool_]]
 
-#: A task reads so many bytes, or an eighth of all, but no less than `_LEAST_BYTES`: Spark takes a
-#: tenth of a second to start one.
-_TASK_BYTES, _LEAST_BYTES, _TASKS = 128 << 20, 4 << 20, 8
-_TOLD = "path string, scored bigint, left bigint"
+#: A task reads so many bytes, or, of less, as many as give each core one task and all eight; but no
+#: less than `_LEAST_BYTES`: Spark takes a tenth of a second to start one.
+_TASK_BYTES, _LEAST_BYTES, _TASKS = 128 << 20, 4 << 20, max(8, os.cpu_count() or 1)
+_TOLD = "path string, left bigint"
 #: Spark before 3.0 wrote times of another calendar; from this day on the two are one.
 _ONE_CALENDAR = np.datetime64("1900-01-01", "us")
 
@@ -53,10 +54,9 @@ class Columns:
 
 @dataclass(frozen=True)
 class ScoredFiles:
-    """The files that hold the predictions of `scored` rows; `left` rows were left to others."""
+    """The files that hold the predictions; `left` rows were left to others."""
 
     paths: tuple[str, ...]
-    scored: int
     left: int
 
 
@@ -99,13 +99,12 @@ def score_files(
     Path(folder).mkdir(parents=True, exist_ok=True)
     tasks = _tasks(paths)
     if not tasks:
-        return ScoredFiles((), 0, 0)
+        return ScoredFiles((), 0)
     numbers = spark.range(0, len(tasks), 1, len(tasks))
     work = _Work(columns, layout, leave, folder)
     told = map_in_arrow(numbers, _task(tasks, model, work), _TOLD).collect()
     return ScoredFiles(
         paths=tuple(row["path"] for row in told if row["path"] is not None),
-        scored=sum(row["scored"] for row in told),
         left=sum(row["left"] for row in told),
     )
 
@@ -149,17 +148,17 @@ def _task(
         scorer = made_ready(model)
         for batch in numbers:
             for number in batch.column(0).to_pylist():
-                path, rows, left = _score(tasks[number], scorer, work)
-                told = [pa.array([path], pa.string()), pa.array([rows]), pa.array([left])]
-                yield pa.RecordBatch.from_arrays(told, names=["path", "scored", "left"])
+                path, left = _score(tasks[number], scorer, work)
+                told = [pa.array([path], pa.string()), pa.array([left])]
+                yield pa.RecordBatch.from_arrays(told, names=["path", "left"])
 
     return score_parts
 
 
-def _score(parts: Sequence[_Part], scorer: BatchScorer, work: _Work) -> tuple[str | None, int, int]:
-    """The file that was written (None without a row), the rows in it, and the rows left."""
+def _score(parts: Sequence[_Part], scorer: BatchScorer, work: _Work) -> tuple[str | None, int]:
+    """The file that was written (None without a row), and the rows left."""
     path = f"{work.folder}/{uuid.uuid4().hex}.parquet"
-    rows = left = 0
+    left = 0
     with ExitStack() as opened:
         writer: pq.ParquetWriter | None = None
         for part in parts:
@@ -171,8 +170,7 @@ def _score(parts: Sequence[_Part], scorer: BatchScorer, work: _Work) -> tuple[st
                     writer = opened.enter_context(_writer(path, result.schema))
                 if writer is not None:
                     writer.write_batch(result)
-                rows += result.num_rows
-    return (path if rows else None), rows, left
+        return (None if writer is None else path), left
 
 
 def _divided(batch: pa.RecordBatch, leave: Mask) -> tuple[pa.RecordBatch, int]:

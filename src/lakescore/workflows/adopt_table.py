@@ -11,7 +11,7 @@ from lakescore.workflows.adopted_columns import check_columns
 from lakescore.workflows.as_of import on_day
 from lakescore.workflows.output_columns import output_columns
 from lakescore.workflows.pins import Pins, pin_tables
-from lakescore.workflows.plan import ScoringPlan, predictions_log
+from lakescore.workflows.plan import ScoringPlan, writable_log
 from lakescore.workflows.run_result import RunResult, Status, recorded_run
 from lakescore.workflows.steps import Step, predictions_of
 
@@ -160,7 +160,7 @@ def _take_over(adopting: _Adopting) -> Adoption:
 
     spark, table, source = adopting.spark, adopting.table, adopting.pins.source
     name, predictions = adopting.workload.name, adopting.predictions
-    log = predictions_log(spark, adopting.lake, name, predictions)
+    log = writable_log(spark, adopting.lake, name, predictions)
     with refuse_unwritable(spark, table):
         with_columns(spark, table, lineage_schema())
         started = log.start(

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from lakescore.config.base import format_duration
-from lakescore.workflows.plan import predictions_log
+from lakescore.workflows.plan import writable_log
 from lakescore.workflows.run_result import RunResult, Status, recorded_run
 from lakescore.workflows.steps import predictions_of
 
@@ -163,7 +163,7 @@ def _staged(spark: SparkSession, settings: Settings) -> Chore:
 
 def _lost_attempts(spark: SparkSession, lake: Lake, workload: Workload) -> Chore:
     predictions = predictions_of(workload)
-    commits = predictions_log(spark, lake, workload.name, predictions)
+    commits = writable_log(spark, lake, workload.name, predictions)
     where = f"{predictions.quarantine} ({workload.name})"
     lost = commits.lost_attempts()
 

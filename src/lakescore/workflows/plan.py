@@ -195,14 +195,22 @@ class ScoringPlan:
 def predictions_log(
     spark: SparkSession, lake: Lake, workload: str, predictions: Predictions
 ) -> PredictionsLog:
-    """Raises ConfigError where two runs at once could lose rows of one of its tables."""
+    """To look at; see `writable_log`."""
     from lakescore.lake.commits import PredictionsLog
-    from lakescore.lake.log_stores import check_log_store
 
     tables = lake.table(predictions.table), lake.table(predictions.quarantine)
-    for table in tables:
-        check_log_store(spark, table)
     return PredictionsLog(spark, *tables, workload, partition_by=predictions.partition_by)
+
+
+def writable_log(
+    spark: SparkSession, lake: Lake, workload: str, predictions: Predictions
+) -> PredictionsLog:
+    """To commit to. Raises ConfigError where two runs at once could lose rows of a table."""
+    from lakescore.lake.log_stores import check_log_store
+
+    for name in (predictions.table, predictions.quarantine):
+        check_log_store(spark, lake.table(name))
+    return predictions_log(spark, lake, workload, predictions)
 
 
 def make_plan(
@@ -222,7 +230,7 @@ def make_plan(
     between files, how many rows each of them has.
     """
     at = progress.source_version if request.is_at_progress else None
-    if source is not None and source.version < (progress.source_version or 0):
+    if source is not None and _was_passed(source, progress):
         source = None
     contexts = model.contexts(workload)
     pins = pin_tables(
@@ -240,6 +248,14 @@ def make_plan(
             chunk = _next_chunk(spark, workload, progress, step, pins.source)
         pins, step = replace(pins, source=chunk.source), step.of_chunk(chunk)
     return ScoringPlan(workload, model, pins, progress, step, freshness)
+
+
+def _was_passed(source: Snapshot, progress: Progress) -> bool:
+    """Whether another run has scored a later version since the pin, or of a table made anew."""
+    reached = progress.part.version if progress.part else progress.source_version
+    if reached is None:
+        return False
+    return source.version < reached or source.table_id != progress.source_id
 
 
 def followed(spark: SparkSession, settings: Settings, plan: ScoringPlan) -> ScoringPlan:
@@ -346,7 +362,7 @@ def plan_scoring(
     request = request or Request(today())
     workload = on_day(workload, request.as_of)
     lake, predictions = Lake(settings.lake), predictions_of(workload)
-    log = predictions_log(spark, lake, workload.name, predictions)
+    log = writable_log(spark, lake, workload.name, predictions)
     with scoring_model(settings, workload, version) as model:
         progress = log.progress(day_of(predictions, request), start_over=request.kind == "full")
         plan = make_plan(spark, lake, workload, model, progress=progress, request=request)

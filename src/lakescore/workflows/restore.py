@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lakescore.errors import CorruptFile, VersionUnreadable
-from lakescore.workflows.plan import predictions_log
+from lakescore.workflows.plan import writable_log
 from lakescore.workflows.run_result import RunResult, Status, recorded_run
 from lakescore.workflows.steps import predictions_of
 from lakescore.workflows.task_errors import task_errors
@@ -37,7 +37,7 @@ def restore(
     predictions = predictions_of(workload)
     with recorded_run("restore", workload.name, settings) as run:
         run.command = f"lakescore restore {workload.name}"
-        log = predictions_log(spark, Lake(settings.lake), workload.name, predictions)
+        log = writable_log(spark, Lake(settings.lake), workload.name, predictions)
         try:
             with run.phase("commit"), task_errors(predictions.table):
                 found = log.withdraw(run.run_id, commit_seq)

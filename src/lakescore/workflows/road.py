@@ -88,7 +88,10 @@ def _by_contract(plan: ScoringPlan) -> Iterator[str]:
     for name, text in source.expectations.items():
         conditions = plain_conditions(text)
         if conditions is None or not all(_fits(one, types) for one in conditions):
-            yield f"expectation '{name}' is more than comparisons of a column with constants"
+            yield (
+                f"expectation '{name}' is more than comparisons of numbers or strings with "
+                "constants"
+            )
     if source.unique_within is not None:
         yield "the contract has unique_within"
     if source.prediction_time is not None:
@@ -162,7 +165,14 @@ def _fits(one: Condition, types: Mapping[str, str]) -> bool:
 
 
 def _types(plan: ScoringPlan) -> dict[str, str]:
-    return {f.name.lower(): f.dataType.simpleString() for f in plan.pins.source.schema}
+    """Spark pads what it reads of a char(n), which is a string in the files."""
+    padded = "__CHAR_VARCHAR_TYPE_STRING"
+    return {
+        one.name.lower(): str(one.metadata[padded])
+        if str(one.metadata.get(padded, "")).startswith("char")
+        else one.dataType.simpleString()
+        for one in plan.pins.source.schema
+    }
 
 
 def _unlike(types: Mapping[str, str], name: str, wanted: tuple[str, ...]) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from lakescore.errors import CommitConflict
 from lakescore.evaluation.report import write_report
 from lakescore.workflows.as_of import on_day, today
-from lakescore.workflows.plan import ScoringPlan, day_of, followed, make_plan, predictions_log
+from lakescore.workflows.plan import ScoringPlan, day_of, followed, make_plan, writable_log
 from lakescore.workflows.run_result import RunResult, Status, recorded_run
 from lakescore.workflows.run_result import run_folder as result_folder
 from lakescore.workflows.scored_rows import scored_rows
@@ -138,7 +138,7 @@ def _run(
     with recorded_run(workflow, workload.name, settings) as run:
         run.command = f"lakescore {workflow.replace('_', ' ')} {workload.name}"
         remove_leftovers(settings.staging)
-        commits = predictions_log(spark, lake, workload.name, predictions)
+        commits = writable_log(spark, lake, workload.name, predictions)
         with (
             _looking_ahead(spark, lake, workload, commits, request) as begun,
             scoring_model(settings, workload, version) as model,
@@ -182,7 +182,10 @@ class _Ahead:
 def _looking_ahead(
     spark: SparkSession, lake: Lake, workload: Workload, commits: PredictionsLog, request: Request
 ) -> Iterator[_Ahead]:
-    """Ask the tables while the registry is asked for the model: Java works, and Python does."""
+    """Ask the tables while the registry is asked for the model: Java works, and Python does.
+
+    What is left of earlier runs is put in order, then, even where there turns out to be no model.
+    """
     from lakescore.lake.snapshot import pin
 
     with ThreadPoolExecutor(2) as pool:

@@ -94,7 +94,7 @@ def read_trees(spark: SparkSession, path: str, task: Task, levels: Sequence[int]
 
 
 def flat(nodes: list[SavedNode], levels: Sequence[int]) -> Trees:
-    """The nodes, ordered by tree and number, in arrays."""
+    """The nodes, ordered by tree and number, in arrays. Raises ValueError where one is missing."""
     roots = [place for place, node in enumerate(nodes) if node.id == 0]
     starts = {nodes[place].tree: place for place in roots}
     first = np.array([starts[node.tree] for node in nodes], dtype=np.int32)
@@ -102,7 +102,7 @@ def flat(nodes: list[SavedNode], levels: Sequence[int]) -> Trees:
     leaf = np.array([node.is_leaf for node in nodes])
     category_start, category_left = _categories(nodes, levels)
     numeric = [np.nan if node.is_leaf or node.is_coded else node.split[0] for node in nodes]
-    return Trees(
+    trees = Trees(
         roots=np.array(roots, dtype=np.int32),
         feature=np.where(leaf, 0, [node.feature for node in nodes]).astype(np.int32),
         threshold=np.array(numeric, dtype=np.float64),
@@ -112,6 +112,9 @@ def flat(nodes: list[SavedNode], levels: Sequence[int]) -> Trees:
         category_start=category_start,
         category_left=category_left,
     )
+    if not trees.are_whole():
+        raise ValueError("the nodes of a tree do not form a tree")
+    return trees
 
 
 def _numbers(values: Iterable[int]) -> Any:
