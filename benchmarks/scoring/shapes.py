@@ -39,7 +39,7 @@ NET = {"deep_tabular": {"backend": "single", "epochs": 2, "width": 128, "layers"
 class Shape:
     """A table of random rows, and the model that scores them.
 
-    `contract` are expectations; with any, lakescore takes its general road.
+    `contract` are expectations, which leave the direct road open.
     """
 
     name: str

@@ -20,7 +20,7 @@ def map_in_arrow(df: DataFrame, task: Task, schema: StructType | str) -> DataFra
     """`df.mapInArrow(task, schema)`, whose Python workers start their later tasks at once.
 
     Before each task Spark has Python look for new modules, and Python reads the directory of every
-    archive on its path anew: Spark's own, a dozen times, a fifth of a second a task. What Python
+    archive on its path anew: Spark's own, a dozen times, 0.2 to 0.3 s a task. What Python
     remembers of archives is dropped when a task ends; an import brings it back.
     """
     return df.mapInArrow(_LightTask(task), schema)

@@ -50,7 +50,7 @@ def test_databricks_coordinates_commits_itself(spark, monkeypatch):
 
 
 def test_a_scheme_that_delta_does_not_know_is_refused(spark):
-    with pytest.raises(ConfigError, match="Delta has no log store for ftp://") as caught:
+    with pytest.raises(ConfigError, match="Delta takes no log store for ftp://") as caught:
         check(spark, "ftp://here.example/lake")
 
     assert "or use abfs, abfss, adl" in str(caught.value)

@@ -179,7 +179,7 @@ def doctor(
     log_format: Log = LogFormat.TEXT,
     as_json: AsJson = False,
 ) -> int:
-    """Check Python, Java, jars, configuration, lake and registry of this machine."""
+    """Check Python, Java, jars, engines, configuration, lake and registry of this machine."""
     from lakescore.cli.output import print_checks
     from lakescore.workflows.doctor import examine
 

@@ -46,7 +46,7 @@ def check_log_store(spark: SparkSession, table: Table) -> None:
             "io.delta.storage.S3DynamoDBLogStore, with its jar",
         )
     raise ConfigError(
-        f"Delta has no log store for {scheme}://, so two runs at once could lose rows",
+        f"Delta takes no log store for {scheme}:// by itself: two runs at once could lose rows",
         where=table.location,
         hint=f"name one in spark.conf ({named[0]}), or use {', '.join(sorted(_SAFE))}",
     )
