@@ -1,4 +1,4 @@
-"""Where lakescore caches what it can make again: jars, archives of Spark's classes, wheels. Pure Python."""
+"""Where lakescore caches what it can make again: jars, archives of classes, wheels. Pure Python."""
 
 from __future__ import annotations
 

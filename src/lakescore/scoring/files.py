@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     #: Which rows of a batch are left to others: shape (rows,).
     Mask = Callable[[pa.RecordBatch], npt.NDArray[np.bool_]]
 
-#: A task reads so many bytes; of less, so many that there are eight tasks, or one a core where there
-#: are more cores; but no less than `_LEAST_BYTES`: to start one takes Spark a tenth of a second.
+#: A task reads so many bytes; of less, so many that there are eight tasks, or one a core where
+#: there are more cores; but no less than `_LEAST_BYTES`: to start one takes Spark about 0.1 s.
 _TASK_BYTES, _LEAST_BYTES, _TASKS = 128 << 20, 4 << 20, max(8, os.cpu_count() or 1)
 _TOLD = "path string, left bigint"
 #: Spark before 3.0 wrote times of another calendar; from this day on the two are one.
