@@ -77,7 +77,9 @@ def main() -> None:
                           f"{run['seconds']:7.2f} s {rate:>10,.0f} rows/s", flush=True)  # fmt: skip
     sizes = ",".join(map(str, options.sizes))
     asked = f"--shapes {','.join(options.shapes)} --sizes {sizes} --repeats {options.repeats}"
-    results.note(machine(cores, asked))
+    if options.peers:
+        asked += f' --peers "{";".join(options.peers)}"'
+    results.note(machine(cores), f"python -m benchmarks.scoring.bench {asked}")
     print(table(results))
 
 

@@ -49,8 +49,10 @@ class Results:
         self.runs.append(run)
         self._keep()
 
-    def note(self, about: dict[str, Any]) -> None:
-        self.about = about
+    def note(self, about: dict[str, Any], command: str) -> None:
+        """The machine, and one more command that gave runs."""
+        known = self.about.get("commands", [])
+        self.about = {**about, "commands": list(dict.fromkeys([*known, command]))}
         self._keep()
 
     def _keep(self) -> None:
@@ -95,13 +97,12 @@ def cost(results: Results, shape: str, peer: str) -> Cost | None:
     return Cost(float(fixed), float(each))
 
 
-def machine(cores: int, command: str) -> dict[str, Any]:
+def machine(cores: int) -> dict[str, Any]:
     cpu = next(
         (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
          if line.startswith("model name")), platform.machine(),
     )  # fmt: skip
     return {
-        "command": f"python -m benchmarks.scoring.bench {command}".strip(),
         "cores": cores,
         "cpu": cpu,
         "python": platform.python_version(),
@@ -115,8 +116,9 @@ def table(results: Results) -> str:
     if results.about:
         about = results.about
         named = ", ".join(f"{name} {found}" for name, found in about["versions"].items())
-        lines += [f"`{about['command']}` on {about['cores']} cores ({about['cpu']}), Python "
-                  f"{about['python']}, {named}.", ""]  # fmt: skip
+        lines += ["```", *about["commands"], "```", "",
+                  f"On {about['cores']} cores ({about['cpu']}), Python {about['python']}, {named}.",
+                  ""]  # fmt: skip
     for shape in results.shapes:
         lines += [f"### {shape}", "", *_rates(results, shape), "", *_costs(results, shape), ""]
     return "\n".join(lines).rstrip()
@@ -148,23 +150,26 @@ def _rates(results: Results, shape: str) -> Iterator[str]:
 def _costs(results: Results, shape: str) -> Iterator[str]:
     yield "| | fixed, s | a million rows, s | peak of workers, MiB | of Java, MiB | same doubles |"
     yield "|---|---|---|---|---|---|"
-    digests = {peer: _digest(results, shape, peer) for peer in results.peers(shape)}
+    digests = {peer: _digests(results, shape, peer) for peer in results.peers(shape)}
+    ours = digests.get(OURS[0], {})
     for peer in results.peers(shape):
         found = cost(results, shape, peer)
         costs = f"{found.fixed:.1f} | {found.each * 1e6:.2f}" if found else " | "
         memory = " | ".join(_memory(results, shape, peer, kind) for kind in ("workers", "java"))
-        same = "yes" if digests[peer] == digests.get(OURS[0]) else "other"
+        common = ours.keys() & digests[peer].keys()
+        same = "yes" if all(digests[peer][rows] == ours[rows] for rows in common) else "other"
         yield f"| {peer} | {costs} | {memory} | {same} |"
 
 
-def _digest(results: Results, shape: str, peer: str) -> list[Any]:
-    return [run["digest"] for rows in results.sizes(shape)
-            for run in results.of(shape, peer, rows)[:1]]  # fmt: skip
+def _digests(results: Results, shape: str, peer: str) -> dict[int, Any]:
+    """By rows."""
+    runs = {rows: results.of(shape, peer, rows) for rows in results.sizes(shape)}
+    return {rows: found[0]["digest"] for rows, found in runs.items() if found}
 
 
 def _memory(results: Results, shape: str, peer: str, kind: str) -> str:
-    """At the least and the most rows."""
-    sizes = results.sizes(shape)
+    """At the least and the most rows that it scored."""
+    sizes = [rows for rows in results.sizes(shape) if results.of(shape, peer, rows)]
     ends = dict.fromkeys((sizes[0], sizes[-1]))
     peaks = [max((run["memory"].get(kind, 0) for run in results.of(shape, peer, rows)), default=0)
              for rows in ends]  # fmt: skip
