@@ -8,10 +8,10 @@ lost. Of a scheme that Delta does not know it hopes that a rename never replaces
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
 from lakescore.errors import ConfigError
+from lakescore.lake.tables import SCHEME
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 #: may replace one, which the look at the history after each commit finds.
 _SAFE = frozenset({"file", "hdfs", "viewfs", "abfs", "abfss", "adl", "wasb", "wasbs", "gs"})
 _OF_ONE_DRIVER = frozenset({"s3", "s3a", "s3n"})
-_URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):")
 
 
 def check_log_store(spark: SparkSession, table: Table) -> None:
@@ -31,8 +30,8 @@ def check_log_store(spark: SparkSession, table: Table) -> None:
 
     Databricks coordinates commits itself, and a store that the session names is the user's word.
     """
-    found = None if table.path is None else _URL.match(table.path)
-    if found is None or (scheme := found[1].lower()) in _SAFE:
+    found = None if table.path is None else SCHEME.match(table.path)
+    if found is None or (scheme := found[0][:-1].lower()) in _SAFE:
         return
     named = (f"spark.delta.logStore.{scheme}.impl", "spark.delta.logStore.class")
     if "DATABRICKS_RUNTIME_VERSION" in os.environ or any(spark.conf.get(n, None) for n in named):

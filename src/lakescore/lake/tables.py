@@ -16,7 +16,8 @@ from lakescore.errors import ConfigError, TableNotFound, did_you_mean
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 
-_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:")
+#: Of a URL, with the colon.
+SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:")
 _UNSAFE = re.compile(r"[`;\x00-\x1f]")
 
 
@@ -196,7 +197,7 @@ class Lake:
         """Raises ConfigError for a name that is empty, unsafe to quote, or leaves the root."""
         if not name.strip() or _UNSAFE.search(name):
             raise ConfigError(f"'{name}' is not a table name: it is empty or has one of ` ;")
-        if "/" in name or _SCHEME.match(name):
+        if "/" in name or SCHEME.match(name):
             return Table(name, self._path(name), None)
         parts = name.split(".")
         if len(parts) > 3 or not all(part.strip() for part in parts):
@@ -211,7 +212,7 @@ class Lake:
         )
 
     def _path(self, name: str) -> str:
-        if _SCHEME.match(name) or name.startswith("/"):
+        if SCHEME.match(name) or name.startswith("/"):
             return name.rstrip("/") or "/"
         if self._root is None:
             raise ConfigError(
@@ -228,7 +229,7 @@ class Lake:
 
 def absolute_folder(folder: str) -> str:
     """A folder or URL without a trailing slash; a relative local one made absolute."""
-    if _SCHEME.match(folder):
+    if SCHEME.match(folder):
         return folder.rstrip("/")
     return str(Path(folder).expanduser().absolute()).rstrip("/")
 
@@ -236,7 +237,7 @@ def absolute_folder(folder: str) -> str:
 def local_folder(path: str) -> Path | None:
     """The path as one of this machine's file system; None when another file system has it."""
     bare = re.sub(r"^file:/*(?=/)", "", path)
-    return None if _SCHEME.match(bare) else Path(bare)
+    return None if SCHEME.match(bare) else Path(bare)
 
 
 def local_files(rows: DataFrame) -> list[str] | None:
