@@ -193,6 +193,7 @@ def test_any_matrix_of_numbers_is_read():
     assert ensemble.sums(records["value"][:, None]).tolist() == [[1, 2]]
     assert ensemble.sums(np.array([[9.0, 1.0], [9.0, -1.0]])[::-1, ::-1]).tolist() == [[1, 2]]
     assert Ensemble.of([]).sums(np.zeros((2, 1))).tolist() == [[0, 0]]
+    assert ensemble.sums(np.zeros((0, 1))).tolist() == [[]]
 
 
 def test_a_column_below_zero_is_refused():

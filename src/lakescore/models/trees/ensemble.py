@@ -106,7 +106,7 @@ class Ensemble:
         blocks = -(-len(matrix) // LANES)
         sums = np.zeros((self._outputs, blocks * LANES))
         block_bytes = max(1, len(self._columns)) * LANES
-        chunk = min(blocks, max(1, _CODES_BYTES // block_bytes))
+        chunk = max(1, min(blocks, _CODES_BYTES // block_bytes))
         codes = _aligned(chunk * block_bytes)
         most = max((group.end - group.first for group in self._groups), default=0)
         reach, found = _aligned(self._places * LANES), _aligned(most * LANES)
